@@ -1,0 +1,74 @@
+# Everything here is one line away; `make help` lists it.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOTESTSUM_VERSION     := v1.13.0
+
+BINARY        := bin/flashsale
+TOOLS         := bin/tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+GOTESTSUM     := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)/gotestsum
+VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The shuffle seed is printed, so a failing order can be repeated.
+TEST_FLAGS := -timeout 10m -shuffle=on
+RACE       := $(if $(filter true,$(CI)),race)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-race lint cover bench build migrate up down clean deps test-deps
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# exec leaves one process between make and the server's Ctrl-C.
+run: deps build ## run it here, with a Redis and a Postgres of its own
+	@exec $(BINARY) serve --dev
+
+test: test-deps $(GOTESTSUM) ## run all tests (with the race detector when CI=true)
+	$(GOTESTSUM) --format pkgname-and-test-fails -- $(TEST_FLAGS) $(RACE:%=-%) ./...
+
+test-race: RACE := race
+test-race: test-deps $(GOTESTSUM) ## run all tests with the race detector
+	$(GOTESTSUM) --format pkgname-and-test-fails -- $(TEST_FLAGS) -race ./...
+
+lint: $(GOLANGCI_LINT) ## check formatting, style and go.mod
+	$(GOLANGCI_LINT) run ./...
+	go mod tidy -diff
+
+cover: test-deps ## measure test coverage: the total here, the lines in bin/cover.html
+	@mkdir -p bin
+	go test $(TEST_FLAGS) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	@go tool cover -html=bin/cover.out -o bin/cover.html
+	@go tool cover -func=bin/cover.out | tail -n 1
+
+bench: deps build ## measure this machine
+	@exec $(BINARY) bench --dev
+
+build: ## build bin/flashsale, a static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/flashsale
+
+migrate: deps build ## bring the ledger's schema up to date
+	@exec $(BINARY) migrate up --dev
+
+up: ## start Redis, Postgres and flashsale in Docker
+	docker compose --profile app up -d --build --wait
+
+down: ## stop them; their data stays
+	docker compose --profile app down
+
+clean: ## remove bin/ and cached test results; never the data folder
+	rm -rf bin
+	go clean -testcache
+
+deps:
+	@deploy/install-deps.sh
+
+# The race detector needs a C compiler.
+test-deps:
+	@deploy/install-deps.sh $(RACE)
+
+# A version of its own folder: a new version installs itself.
+$(GOLANGCI_LINT):
+	GOBIN=$(abspath $(@D)) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(GOTESTSUM):
+	GOBIN=$(abspath $(@D)) go install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)

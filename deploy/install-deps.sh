@@ -1,0 +1,58 @@
+#!/bin/sh
+# Installs the servers that are missing, on Debian and Ubuntu as root. Anywhere
+# else it does nothing: flashsale itself names the line to type.
+#
+#   install-deps.sh [race]    race: a C compiler too, for the race detector
+#
+# DEPS_DRY_RUN=1 prints what would be installed.
+set -eu
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has_initdb() {
+	has initdb && return
+	for initdb in /usr/lib/postgresql/*/bin/initdb; do
+		[ -x "$initdb" ] && return
+	done
+	return 1
+}
+
+missing_packages() {
+	if [ -z "${REDIS_URL:-}${REDIS_HOST:-}" ] && ! has redis-server && ! has valkey-server; then
+		echo redis-server
+	fi
+	if [ -z "${DATABASE_URL:-}${DATABASE_HOST:-}" ] && ! has_initdb; then
+		echo postgresql
+	fi
+	if [ "${1:-}" = race ] && ! has gcc && ! has cc && ! has clang; then
+		echo gcc libc6-dev
+	fi
+}
+
+# shellcheck disable=SC2046 # one word for each package
+set -- $(missing_packages "${1:-}")
+[ $# -gt 0 ] || exit 0
+if ! has apt-get || [ ! -e /etc/debian_version ]; then
+	exit 0
+fi
+if [ "${DEPS_DRY_RUN:-}" = 1 ]; then
+	echo "would install: $*"
+	exit 0
+fi
+[ "$(id -u)" = 0 ] || exit 0
+
+# flashsale starts servers of its own. The packages must not, on ports that
+# somebody else may want, so a policy forbids it while they are installed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+echo "installing: $*"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "$@"

@@ -1,0 +1,77 @@
+package devstack
+
+import (
+	"net"
+	"net/url"
+	"strings"
+)
+
+// redisFromEnvironment is the Redis that the environment names; ok is false
+// when it names none.
+func redisFromEnvironment(getenv func(string) string) (svc service, ok bool) {
+	if address := getenv("REDIS_URL"); address != "" {
+		return service{url: address, name: "REDIS_URL (" + masked(address) + ")"}, true
+	}
+	host, port, password := getenv("REDIS_HOST"), getenv("REDIS_PORT"), getenv("REDIS_PASSWORD")
+	if host+port+password == "" {
+		return service{}, false
+	}
+	address := url.URL{Scheme: "redis", Host: net.JoinHostPort(or(host, "localhost"), or(port, "6379"))}
+	if password != "" {
+		address.User = url.UserPassword("", password)
+	}
+	return service{url: address.String(), name: "REDIS_HOST (" + masked(address.String()) + ")"}, true
+}
+
+// postgresFromEnvironment is the Postgres that the environment names; ok is
+// false when it names none.
+func postgresFromEnvironment(getenv func(string) string) (svc service, ok bool) {
+	if address := getenv("DATABASE_URL"); address != "" {
+		return service{
+			url: address, name: "DATABASE_URL (" + masked(address) + ")", psql: `psql "$DATABASE_URL"`,
+		}, true
+	}
+	host, port := getenv("DATABASE_HOST"), getenv("DATABASE_PORT")
+	name, password, database := getenv("DATABASE_USERNAME"), getenv("DATABASE_PASSWORD"), getenv("DATABASE_NAME")
+	if host+port+name+password+database == "" {
+		return service{}, false
+	}
+	address := url.URL{
+		Scheme: "postgres",
+		Host:   net.JoinHostPort(or(host, "localhost"), or(port, "5432")),
+		Path:   "/" + or(database, DatabaseName),
+		User:   url.User(or(name, "postgres")),
+	}
+	psql := "psql '" + address.String() + "'"
+	if password != "" {
+		address.User = url.UserPassword(or(name, "postgres"), password)
+		psql = `PGPASSWORD="$DATABASE_PASSWORD" ` + psql
+	}
+	return service{url: address.String(), name: "DATABASE_HOST (" + masked(address.String()) + ")", psql: psql}, true
+}
+
+func or(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+// masked is an address without its password, in either form that pgx reads.
+func masked(address string) string {
+	if parsed, err := url.Parse(address); err == nil && parsed.Scheme != "" {
+		query := parsed.Query()
+		if query.Has("password") {
+			query.Set("password", "xxxxx")
+			parsed.RawQuery = query.Encode()
+		}
+		return parsed.Redacted()
+	}
+	words := strings.Fields(address)
+	for i, word := range words {
+		if strings.HasPrefix(word, "password=") {
+			words[i] = "password=xxxxx"
+		}
+	}
+	return strings.Join(words, " ")
+}
