@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/redis/rueidis"
+)
+
+// Config are the settings of an engine. Zero values become the defaults.
+type Config struct {
+	Prefix      string        // of every key; default "fs"
+	Partitions  int           // units of placement, fixed when the keyspace is first used; default 4
+	BatchSize   int           // orders a script call; default 128
+	InFlight    int           // calls a lane keeps under way; default 2
+	QueueLength int           // orders a lane holds at the most; default 16384
+	Timeout     time.Duration // within which an order is decided; default 2 s
+	LockTTL     time.Duration // buyer lock; 0 = off
+	GateTTL     time.Duration // how long the sold-out gate believes Redis; default and most 50 ms
+	BacklogCap  int64         // orders a partition may have waiting for the ledger; default 5,000,000
+
+	Metrics *metrics.Set // where the engine's metrics are made; nil = a set of its own
+}
+
+const (
+	defaultPrefix      = "fs"
+	defaultPartitions  = 4
+	defaultBatchSize   = 128
+	defaultInFlight    = 2
+	defaultQueueLength = 16 << 10
+	defaultTimeout     = 2 * time.Second
+	maxGateTTL         = 50 * time.Millisecond
+	defaultBacklogCap  = 5_000_000
+
+	// maxBatchSize keeps the arguments of one call well below what Lua's unpack takes (7,900).
+	maxBatchSize = 1024
+)
+
+func (c Config) withDefaults() Config {
+	c.Prefix = orDefault(c.Prefix, defaultPrefix)
+	c.Partitions = orDefault(c.Partitions, defaultPartitions)
+	c.BatchSize = orDefault(c.BatchSize, defaultBatchSize)
+	c.InFlight = orDefault(c.InFlight, defaultInFlight)
+	c.QueueLength = orDefault(c.QueueLength, defaultQueueLength)
+	c.Timeout = orDefault(c.Timeout, defaultTimeout)
+	c.GateTTL = orDefault(c.GateTTL, maxGateTTL)
+	c.BacklogCap = orDefault(c.BacklogCap, defaultBacklogCap)
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewSet()
+	}
+	return c
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Partitions < 1 || c.Partitions > MaxPartitions:
+		return fmt.Errorf("partitions: %d is not from 1 to %d", c.Partitions, MaxPartitions)
+	case c.BatchSize < 1 || c.BatchSize > maxBatchSize:
+		return fmt.Errorf("batch size: %d is not from 1 to %d", c.BatchSize, maxBatchSize)
+	case c.InFlight < 1 || c.QueueLength < 1 || c.Timeout < time.Millisecond || c.BacklogCap < 1 || c.LockTTL < 0:
+		return errors.New("in-flight calls, queue length, timeout and backlog cap must be positive, the lock not negative")
+	case c.GateTTL < 0 || c.GateTTL > maxGateTTL:
+		return fmt.Errorf("gate: %s is not from 0 to %s", c.GateTTL, maxGateTTL)
+	}
+	return nil
+}
+
+// Engine decides reservations. It is safe for concurrent use.
+type Engine struct {
+	config     Config
+	client     rueidis.Client
+	partitions []*partition
+	shelves    shelves
+	metrics    *engineMetrics
+}
+
+// New returns an engine on a client made by [Connect]. Its partitions are shut until an epoch is installed and checked.
+func New(client rueidis.Client, config Config) (*Engine, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	if _, err := NewKeys(config.Prefix, 0, NewNamespace(0)); err != nil {
+		return nil, err
+	}
+	e := &Engine{config: config, client: client, metrics: newEngineMetrics(config.Metrics)}
+	for id := range config.Partitions {
+		p := newPartition(id)
+		p.lane = newLane(e, p)
+		e.partitions = append(e.partitions, p)
+	}
+	return e, nil
+}
+
+// Run keeps the lanes working until ctx ends; then it decides what is queued and returns.
+func (e *Engine) Run(ctx context.Context) error {
+	var workers sync.WaitGroup
+	for _, p := range e.partitions {
+		for range e.config.InFlight {
+			workers.Go(p.lane.work)
+		}
+	}
+	<-ctx.Done()
+	for _, p := range e.partitions {
+		p.lane.close()
+	}
+	workers.Wait()
+	return nil
+}
+
+// Partitions returns how many partitions there are.
+func (e *Engine) Partitions() int { return len(e.partitions) }
+
+// PartitionOf returns the partition that a product lives in.
+func (e *Engine) PartitionOf(product string) int { return PartitionOf(product, len(e.partitions)) }
+
+// Timeout returns within what time a reservation is decided.
+func (e *Engine) Timeout() time.Duration { return e.config.Timeout }
+
+// Ping asks Redis for a sign of life.
+func (e *Engine) Ping(ctx context.Context) error {
+	if err := e.client.Do(ctx, e.client.B().Ping().Build()).Error(); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+// ClaimKeyspace records in Redis how many partitions the keyspace has, and refuses where it was first used with
+// another number: products would be looked for in the wrong place.
+func (e *Engine) ClaimKeyspace(ctx context.Context) error {
+	key, want := keyspaceKey(e.config.Prefix), strconv.Itoa(len(e.partitions))
+	if err := e.client.Do(ctx, e.client.B().Hsetnx().Key(key).Field("partitions").Value(want).Build()).Error(); err != nil {
+		return fmt.Errorf("claim keyspace: %w", err)
+	}
+	have, err := e.client.Do(ctx, e.client.B().Hget().Key(key).Field("partitions").Build()).ToString()
+	if err != nil {
+		return fmt.Errorf("claim keyspace: %w", err)
+	}
+	if have != want {
+		return fmt.Errorf("this Redis was first used with %s partitions, the setting says %s: use %s, or a Redis of its own", have, want, have)
+	}
+	return nil
+}

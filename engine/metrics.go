@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// engineMetrics are made once; nothing on the hot path builds a name.
+type engineMetrics struct {
+	gateRefusals *metrics.Counter
+	shed         *metrics.Counter
+	lostReplies  *metrics.Counter
+	batchSize    *metrics.PrometheusHistogram
+	redisSeconds *metrics.PrometheusHistogram
+}
+
+var (
+	batchSizeBounds    = []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
+	redisSecondsBounds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
+)
+
+func newEngineMetrics(set *metrics.Set) *engineMetrics {
+	return &engineMetrics{
+		gateRefusals: set.NewCounter("flashsale_gate_refusals_total"),
+		shed:         set.NewCounter("flashsale_shed_total"),
+		lostReplies:  set.NewCounter("flashsale_redis_failed_calls_total"),
+		batchSize:    set.NewPrometheusHistogramExt("flashsale_batch_orders", batchSizeBounds),
+		redisSeconds: set.NewPrometheusHistogramExt("flashsale_redis_call_seconds", redisSecondsBounds),
+	}
+}
+
+func (m *engineMetrics) batch(orders int, took time.Duration) {
+	m.batchSize.Update(float64(orders))
+	m.redisSeconds.Update(took.Seconds())
+}

@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// partition is what a process knows of one unit of Redis placement.
+type partition struct {
+	id        int
+	view      atomic.Pointer[view]
+	clock     redisClock
+	watermark watermarkBoard
+	appended  atomic.Int64 // running count of orders that Redis has logged, as of its last answer
+	lane      *lane
+	alarm     chan struct{} // has a token when a script was refused or an answer was lost
+}
+
+// view is an epoch together with what was last heard of it. It is replaced as a whole, never changed.
+type view struct {
+	Epoch
+	keys    Keys
+	reserve []string // the keys of reserve.lua, in order
+	guard   Guard    // GuardOK = open
+}
+
+func newPartition(id int) *partition {
+	p := &partition{id: id, alarm: make(chan struct{}, 1)}
+	p.view.Store(&view{guard: GuardMissing})
+	return p
+}
+
+// raise tells whoever watches the partition that something is wrong with it.
+func (p *partition) raise() {
+	select {
+	case p.alarm <- struct{}{}:
+	default:
+	}
+}
+
+// hear takes in what the guard said of a view, unless another epoch is installed by now.
+func (p *partition) hear(v *view, guard Guard) {
+	if guard != v.guard {
+		heard := *v
+		heard.guard = guard
+		p.view.CompareAndSwap(v, &heard)
+	}
+	if guard != GuardOK {
+		p.raise()
+	}
+}
+
+// Install puts an epoch in force for a partition, as the ledger names it. The partition stays shut until a [Engine.Check]
+// has found it open.
+func (e *Engine) Install(partition int, epoch Epoch) error {
+	p := e.partitions[partition]
+	old := p.view.Load()
+	if old.Epoch == epoch {
+		return nil
+	}
+	if epoch.Namespace == "" {
+		p.view.Store(&view{Epoch: epoch, guard: GuardMissing})
+		return nil
+	}
+	keys, err := NewKeys(e.config.Prefix, partition, epoch.Namespace)
+	if err != nil {
+		return err
+	}
+	guard := GuardClosed
+	if old.Number == epoch.Number && old.Namespace == epoch.Namespace {
+		guard = old.guard
+	}
+	p.view.Store(&view{
+		Epoch: epoch, keys: keys, guard: guard,
+		reserve: []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Log},
+	})
+	return nil
+}
+
+// Check asks Redis whether the partition's epoch takes orders and remembers the answer.
+func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
+	p := e.partitions[partition]
+	v := p.view.Load()
+	if v.Namespace == "" {
+		return GuardMissing, nil
+	}
+	watermark := p.watermarkIn(v.Number)
+	fields, err := checkScript.run(ctx, e.client, []string{v.keys.Meta}, []string{formatUint(watermark)})
+	if err != nil {
+		return "", err
+	}
+	r := replyReader{fields: fields}
+	guard := Guard(r.text())
+	p.clock.observe(r.number(), time.Now())
+	if guard == GuardOK {
+		r.number()
+		p.appended.Store(r.number())
+	}
+	if r.err != nil {
+		return "", fmt.Errorf("check.lua: %w", r.err)
+	}
+	p.hear(v, guard)
+	return guard, nil
+}
+
+// Alarm returns a channel that has a token after a script of the partition was refused or its answer was lost.
+func (e *Engine) Alarm(partition int) <-chan struct{} { return e.partitions[partition].alarm }
+
+// Advance shows how far the ledger has come with a partition.
+func (e *Engine) Advance(partition int, w Watermark) { e.partitions[partition].watermark.advance(w) }
+
+// Watermark returns how far the ledger has come with a partition, as far as this process knows.
+func (e *Engine) Watermark(partition int) Watermark { return e.partitions[partition].watermark.get() }
+
+// DrainRate returns how many orders a second of a partition reach the ledger; 0 = not measured yet.
+func (e *Engine) DrainRate(partition int) float64 {
+	return e.partitions[partition].watermark.drainRate()
+}
+
+// WaitDurable blocks until an entry of a partition's epoch is in the ledger. If the watermark that it returns is of a
+// later epoch, the entry's fate is in the ledger's rows.
+func (e *Engine) WaitDurable(ctx context.Context, partition int, epoch, sequence uint64) (Watermark, error) {
+	return e.partitions[partition].watermark.wait(ctx, epoch, sequence)
+}
+
+// PartitionState is what a process knows of a partition.
+type PartitionState struct {
+	Partition int
+	Epoch     Epoch
+	Open      bool
+	Reason    string // why it is shut
+	Backlog   int64  // orders that wait for the ledger
+	Queued    int    // orders that wait for Redis in this process
+	Watermark Watermark
+}
+
+// State returns what the process knows of a partition, without asking anybody.
+func (e *Engine) State(partition int) PartitionState {
+	p := e.partitions[partition]
+	v := p.view.Load()
+	s := PartitionState{
+		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
+		Backlog: p.backlog(), Queued: p.lane.length(), Watermark: p.watermark.get(),
+	}
+	if v.Held != "" {
+		s.Open, s.Reason = false, "held by an operator: "+v.Held
+	}
+	return s
+}
+
+// backlog estimates how many orders Redis has logged that the ledger does not have.
+func (p *partition) backlog() int64 {
+	return max(0, p.appended.Load()-p.watermark.get().Orders)
+}
+
+// watermarkIn returns the sequence of the watermark if it is of the epoch, else 0.
+func (p *partition) watermarkIn(epoch uint64) uint64 {
+	if w := p.watermark.get(); w.Epoch == epoch {
+		return w.Sequence
+	}
+	return 0
+}
+
+// Stock reads a product's counters; found is false where Redis does not know it.
+func (e *Engine) Stock(ctx context.Context, product string) (stock Stock, found bool, err error) {
+	v := e.partitions[e.PartitionOf(product)].view.Load()
+	if v.Namespace == "" {
+		return Stock{}, false, ErrPartitionClosed
+	}
+	value, err := e.client.Do(ctx, e.client.B().Hget().Key(v.keys.Stock).Field(product).Build()).ToString()
+	if rueidis.IsRedisNil(err) {
+		return Stock{}, false, nil
+	}
+	if err != nil {
+		return Stock{}, false, fmt.Errorf("stock of %s: %w", product, err)
+	}
+	stock, err = ParseStock(value)
+	return stock, err == nil, err
+}
+
+// Find reads an order's record; found is false where Redis has none (any more).
+func (e *Engine) Find(ctx context.Context, id OrderID) (order Order, found bool, err error) {
+	if id.Partition() >= len(e.partitions) {
+		return Order{}, false, nil
+	}
+	v := e.partitions[id.Partition()].view.Load()
+	if v.Namespace == "" {
+		return Order{}, false, ErrPartitionClosed
+	}
+	get := e.client.B().Hget().Key(v.keys.Orders).Field(string(id[:])).Build()
+	record, err := e.client.Do(ctx, get).ToString()
+	if rueidis.IsRedisNil(err) {
+		return Order{}, false, nil
+	}
+	if err != nil {
+		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
+	}
+	order, err = ParseRecord(id, record)
+	return order, err == nil, err
+}
+
+// Durable tells whether an order found in Redis is in the ledger as it is.
+func (e *Engine) Durable(o *Order) bool {
+	p := e.partitions[o.ID.Partition()]
+	return p.watermark.get().covers(p.view.Load().Number, o.Sequence)
+}
+
+func formatUint(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// Stocks reads the counters of many products, one call a partition. A nil stands for a product that Redis does not know.
+func (e *Engine) Stocks(ctx context.Context, products []Product) ([]*Stock, error) {
+	stocks := make([]*Stock, len(products))
+	places := make(map[int][]int)
+	for i := range products {
+		id := e.PartitionOf(products[i].ID)
+		places[id] = append(places[id], i)
+	}
+	for id, indexes := range places {
+		if err := e.stocksOf(ctx, e.partitions[id], products, indexes, stocks); err != nil {
+			return nil, err
+		}
+	}
+	return stocks, nil
+}
+
+func (e *Engine) stocksOf(ctx context.Context, p *partition, products []Product, indexes []int, into []*Stock) error {
+	v := p.view.Load()
+	if v.Namespace == "" {
+		return ErrPartitionClosed
+	}
+	fields := make([]string, len(indexes))
+	for k, i := range indexes {
+		fields[k] = products[i].ID
+	}
+	values, err := e.client.Do(ctx, e.client.B().Hmget().Key(v.keys.Stock).Field(fields...).Build()).ToArray()
+	if err != nil {
+		return fmt.Errorf("stocks of partition %d: %w", p.id, err)
+	}
+	for k := range values {
+		value, err := values[k].ToString()
+		if rueidis.IsRedisNil(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("stock of %s: %w", fields[k], err)
+		}
+		stock, err := ParseStock(value)
+		if err != nil {
+			return fmt.Errorf("stock of %s: %w", fields[k], err)
+		}
+		into[indexes[k]] = &stock
+	}
+	return nil
+}
+
+// openPoll is how often AwaitOpen looks.
+const openPoll = 5 * time.Millisecond
+
+// AwaitOpen blocks until a partition takes orders or ctx ends.
+func (e *Engine) AwaitOpen(ctx context.Context, partition int) error {
+	for !e.State(partition).Open {
+		if !sleep(ctx, openPoll) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+#!lua
+-- change.lua: take the next change of one product (its stock, its terms) from the ledger.
+--
+-- KEYS 1 meta    hash
+-- KEYS 2 stock   hash   product -> current,held,sold,initial,change
+-- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs
+-- KEYS 4 log     stream
+--
+-- ARGV 1 watermark
+-- ARGV 2 deadlineMs
+-- ARGV 3 product
+-- ARGV 4 number   of this change; 1 creates the product
+-- ARGV 5 kind     'add' (amount is added, refused where too little is left) or
+--                 'lower' (left is brought down to amount; nothing if it is there already)
+-- ARGV 6 amount
+-- ARGV 7 terms    the product's terms from now on
+--
+-- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
+--   {OK, nowMs, sequence, status, applied}
+-- status, in order of precedence:
+--   CORRUPT   the counters can't be read
+--   REPEATED  this change was taken before; applied is 0
+--   GAP       an earlier change is missing; applied is the last one taken
+--   REFUSED   less is left than is to be taken away; the number is used up, nothing else changes
+--   APPLIED   applied is what was added to current and initial, negative for less
+--
+-- Invariant: initial = current + held + sold before and after. Changes are taken in the order of their numbers,
+-- each once.
+--@include guard.lua
+
+local code, nowMs, meta = guard(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+if code ~= 'OK' then return {code, nowMs} end
+
+local product, number, kind, amount, terms = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local value = redis.call('HGET', KEYS[2], product)
+redis.call('HEXISTS', KEYS[3], product) -- a wrong type is to fail here, before the first write
+local current, held, sold, initial, change = string.match(value or '0,0,0,0,0', '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
+if not current then return {'OK', nowMs, meta[3], 'CORRUPT', 0} end
+change = tonumber(change)
+if number <= change then return {'OK', nowMs, meta[3], 'REPEATED', 0} end
+if number > change + 1 then return {'OK', nowMs, meta[3], 'GAP', change} end
+
+local applied, status = amount, 'APPLIED'
+if kind == 'lower' then applied = math.min(0, amount - current) end
+if current + applied < 0 then applied, status = 0, 'REFUSED' end
+
+local sequence = meta[3] + 1
+redis.call('XADD', KEYS[4], string.format('%.0f-0', sequence), 'change', string.format('%.0f', nowMs),
+  product, string.format('%.0f,%.0f,%s', number, applied, status))
+redis.call('HSET', KEYS[1], 'sequence', string.format('%.0f', sequence), 'time', string.format('%.0f', nowMs))
+redis.call('HSET', KEYS[2], product,
+  string.format('%.0f,%s,%s,%.0f,%.0f', current + applied, held, sold, initial + applied, number))
+if status == 'APPLIED' then redis.call('HSET', KEYS[3], product, terms) end
+return {'OK', nowMs, sequence, status, applied}

@@ -1,0 +1,29 @@
+#!lua
+-- load.lua: write one chunk of a rebuild into a namespace that nobody reads yet.
+--
+-- KEYS 1 meta    hash
+-- KEYS 2 target  hash   the one that this chunk belongs to
+--
+-- ARGV 1 chunk   1-based; chunk 1 begins the namespace
+-- ARGV 2 replid  of the server that the rebuild began on
+-- ARGV ..        field, value pairs
+--
+-- Returns {code}; code, in order of precedence:
+--   FENCED   not a primary, or another server history than at the start
+--   SEALED   the namespace is in use
+--   ORDER    a chunk is missing or came twice
+--   OK
+--
+-- Invariant: a namespace in use is never written to.
+
+local info = redis.call('INFO', 'replication')
+if not string.find(info, 'role:master', 1, true) or not string.find(info, 'master_replid:' .. ARGV[2], 1, true) then
+  return {'FENCED'}
+end
+local meta = redis.call('HMGET', KEYS[1], 'state', 'chunks')
+if meta[1] and meta[1] ~= 'loading' then return {'SEALED'} end
+if tonumber(ARGV[1]) ~= (tonumber(meta[2] or 0) + 1) then return {'ORDER'} end
+redis.call('HLEN', KEYS[2]) -- a wrong type is to fail here, before the first write
+redis.call('HSET', KEYS[1], 'state', 'loading', 'chunks', ARGV[1])
+if #ARGV > 2 then redis.call('HSET', KEYS[2], unpack(ARGV, 3)) end
+return {'OK'}

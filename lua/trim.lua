@@ -1,0 +1,46 @@
+#!lua
+-- trim.lua: forget what is in the ledger: log entries past the grace and the records of their orders.
+--
+-- KEYS 1 meta    hash
+-- KEYS 2 orders  hash   order id -> record
+-- KEYS 3 log     stream
+--
+-- ARGV 1 watermark   sequence committed in the ledger; nothing later is touched
+-- ARGV 2 graceMs     age from which an entry may go
+-- ARGV 3 maxEntries
+--
+-- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
+--   {OK, nowMs, entries removed, records removed}
+--
+-- Invariant: a record goes only with the entry of its own last change, and never while it is a hold ('p').
+--@include guard.lua
+
+local watermark, graceMs = tonumber(ARGV[1]), tonumber(ARGV[2])
+local code, nowMs = guard(KEYS[1], watermark, math.huge)
+if code ~= 'OK' then return {code, nowMs} end
+
+local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[1] .. '-0', 'COUNT', ARGV[3])
+local removed, gone, last = 0, {}, nil
+for i = 1, #entries do
+  local fields = entries[i][2]
+  if nowMs - tonumber(fields[2]) < graceMs then break end
+  if fields[1] == 'orders' then
+    local ids = {}
+    for f = 3, #fields, 2 do ids[#ids + 1] = fields[f] end
+    local records = redis.call('HMGET', KEYS[2], unpack(ids))
+    for k = 1, #ids do
+      local logged = fields[2 * k + 2]
+      if records[k] == logged and string.byte(logged) ~= 112 then gone[#gone + 1] = ids[k] end
+    end
+  end
+  removed, last = i, entries[i][1]
+end
+
+if removed == 0 then return {'OK', nowMs, 0, 0} end
+local maxUnpack = 1000
+for i = 1, #gone, maxUnpack do
+  redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + maxUnpack - 1, #gone)))
+end
+local after = tonumber(string.match(last, '^(%d+)')) + 1
+redis.call('XTRIM', KEYS[3], 'MINID', string.format('%.0f-0', after))
+return {'OK', nowMs, removed, #gone}
