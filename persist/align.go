@@ -1,0 +1,107 @@
+package persist
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"flashsale/engine"
+)
+
+// alignTimeout bounds one attempt to bring a partition in line.
+const alignTimeout = 10 * time.Minute
+
+// align brings Redis and the ledger in line: close, drain, then adopt what is there or rebuild it from the ledger.
+// Every step is a compare-and-set, so a process that was paused in the middle does no harm when it wakes up.
+func (l *leader) align(ctx context.Context, at position, guard engine.Guard) error {
+	ctx, cancel := context.WithTimeout(ctx, alignTimeout)
+	defer cancel()
+	began := time.Now()
+	replid, err := l.link.Replid(ctx)
+	if err != nil {
+		return err
+	}
+	because := cmp.Or(at.rebuildReason, l.suspect, string(guard))
+	l.suspect = ""
+	at, whole, err := l.drainShut(ctx, at)
+	if errors.Is(err, errGap) {
+		return l.hold(ctx, at, "Redis has trimmed or lost log entries that the ledger does not have")
+	}
+	if err != nil {
+		return err
+	}
+	how := "adopted"
+	if whole && at.rebuildReason == "" {
+		err = l.adopt(ctx, at, replid)
+	} else {
+		how = "rebuilt"
+		err = l.rebuild(ctx, at, replid)
+	}
+	if err != nil {
+		return fmt.Errorf("bring in line: %w", err)
+	}
+	l.metrics.aligned(how)
+	l.log.Info("partition in line", "how", how, "because", because, "sequence", at.sequence, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// drainShut shuts the namespace and drains its log to the end. whole tells whether ledger and Redis then agree on the
+// sequence, so that equal sequence means equal state.
+func (l *leader) drainShut(ctx context.Context, at position) (to position, whole bool, err error) {
+	if at.epoch.Namespace == "" {
+		return at, false, nil
+	}
+	keys, err := l.engine.EpochKeys(l.partition, at.epoch)
+	if err != nil {
+		return at, false, err
+	}
+	sequence, found, err := l.engine.Shut(ctx, keys)
+	if err != nil || !found {
+		return at, false, err
+	}
+	for done := false; !done; {
+		if at, done, err = l.step(ctx, keys, at, 0); err != nil {
+			return at, false, err
+		}
+	}
+	if sequence > at.sequence {
+		return at, false, errGap
+	}
+	return at, sequence == at.sequence, nil
+}
+
+const publishReplid = `
+UPDATE partitions SET replid = $4, updated_at = now()
+ WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $5 AND operator_hold IS NULL`
+
+// adopt lets sales go on where they stopped, on the server's present history.
+func (l *leader) adopt(ctx context.Context, at position, replid string) error {
+	keys, err := l.engine.EpochKeys(l.partition, at.epoch)
+	if err != nil {
+		return err
+	}
+	if err := l.link.RewriteAOF(ctx); err != nil {
+		return err
+	}
+	tag, err := l.conn.Exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid, at.epoch.Namespace)
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if tag.RowsAffected() != 1 {
+		return errMoved
+	}
+	return l.engine.Open(ctx, keys, at.sequence, replid)
+}
+
+// hold gives a partition to an operator: no machine can close this gap.
+func (l *leader) hold(ctx context.Context, at position, why string) error {
+	const update = `UPDATE partitions SET operator_hold = $2, updated_at = now() WHERE partition = $1 AND epoch = $3`
+	if _, err := l.conn.Exec(ctx, update, l.partition, why, at.epoch.Number); err != nil {
+		return fmt.Errorf("hold: %w", err)
+	}
+	l.metrics.holds.Inc()
+	l.log.Error("partition is held for an operator; docs/operations.md says what to do", "because", why)
+	return nil
+}

@@ -1,0 +1,106 @@
+package persist
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"flashsale/engine"
+)
+
+const moveSold = `
+UPDATE products p
+   SET sold = p.sold + d.delta, updated_at = now()
+  FROM unnest($1::text[], $2::bigint[]) AS d (id, delta)
+ WHERE p.id = d.id`
+
+const buryLetter = `
+INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
+VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8, 0), $9, $10)`
+
+const countRefused = `
+UPDATE partitions
+   SET refused = refused + $2, rebuild_reason = coalesce(rebuild_reason, nullif($3, ''))
+ WHERE partition = $1`
+
+const announce = `SELECT pg_notify($1, $2)`
+
+// finish moves the counters, records what became of changes and dead letters, and announces the position after the
+// batch, which it returns.
+func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
+	to := t.from
+	to.sequence = t.batch.last
+	to.orders += t.batch.logged
+	queue := &pgx.Batch{}
+	if products, deltas := v.moved(); len(products) > 0 {
+		queue.Queue(moveSold, products, deltas)
+	}
+	for _, change := range t.batch.changes {
+		t.queueChange(queue, change)
+	}
+	for _, dead := range v.dead {
+		o := dead.Order
+		queue.Queue(buryLetter, t.partition, t.from.epoch.Number, o.Sequence, o.Index, o.ID, o.Product, o.User, o.Quantity,
+			dead.Record, dead.Err.Error())
+	}
+	if n := int64(len(v.refused) + len(v.dead)); n > 0 {
+		to.refused += n
+		if len(v.refused) > 0 {
+			to.rebuildReason = fmt.Sprintf("the ledger refused %d orders, the first of product %s", len(v.refused), v.refused[0].Product)
+		}
+		queue.Queue(countRefused, t.partition, n, to.rebuildReason)
+	}
+	queue.Queue(announce, watermarkChannel, announcement(t.partition, to.watermark()))
+	if err := t.SendBatch(ctx, queue).Close(); err != nil {
+		return t.from, fmt.Errorf("finish: %w", err)
+	}
+	return to, nil
+}
+
+// moved lists the products whose counter moves, sorted.
+func (v *verdict) moved() (products []string, deltas []int64) {
+	for product, delta := range v.deltas {
+		if delta != 0 {
+			products = append(products, product)
+		}
+	}
+	slices.Sort(products)
+	for _, product := range products {
+		deltas = append(deltas, v.deltas[product])
+	}
+	return products, deltas
+}
+
+const takeChange = `
+UPDATE stock_changes SET outcome = $3, applied = $4, taken_at = now() WHERE product_id = $1 AND number = $2`
+
+// countChange brings a product to a change that Redis has taken: what was not in force at once is now.
+const countChange = `
+UPDATE products p
+   SET change_taken = $2, updated_at = now(),
+       initial_stock  = p.initial_stock + CASE WHEN c.at_once THEN 0 ELSE $3::bigint END,
+       name           = CASE WHEN c.at_once OR $4 THEN p.name ELSE c.name END,
+       price_cents    = CASE WHEN c.at_once OR $4 THEN p.price_cents ELSE c.price_cents END,
+       per_user_limit = CASE WHEN c.at_once OR $4 THEN p.per_user_limit ELSE c.per_user_limit END,
+       active         = CASE WHEN c.at_once OR $4 THEN p.active ELSE c.active END,
+       starts_at      = CASE WHEN c.at_once OR $4 THEN p.starts_at ELSE c.starts_at END,
+       ends_at        = CASE WHEN c.at_once OR $4 THEN p.ends_at ELSE c.ends_at END,
+       version        = p.version + CASE WHEN c.at_once OR $4 THEN 0 ELSE 1 END
+  FROM stock_changes c
+ WHERE p.id = $1 AND c.product_id = p.id AND c.number = $2 AND p.change_taken = $2 - 1`
+
+func (t *ledgerTx) queueChange(queue *pgx.Batch, c *engine.TakenChange) {
+	if c.Err != nil {
+		queue.Queue(buryLetter, t.partition, t.from.epoch.Number, t.batch.last, 0, engine.OrderID{}, c.Product, "", int64(0),
+			"change of a product", c.Err.Error())
+		return
+	}
+	outcome := "applied"
+	if c.Refused {
+		outcome = "refused"
+	}
+	queue.Queue(takeChange, c.Product, c.Number, outcome, c.Applied)
+	queue.Queue(countChange, c.Product, c.Number, c.Applied, c.Refused)
+}

@@ -1,0 +1,87 @@
+package persist
+
+import (
+	"bytes"
+	"slices"
+
+	"flashsale/engine"
+)
+
+// batch is what one transaction brings to the ledger: whole log entries, folded by order.
+type batch struct {
+	first, last uint64               // sequences of the entries
+	logged      int64                // orders that the entries name, for the running count
+	orders      []engine.LoggedOrder // the last state of each order, by id
+	unreadable  []engine.LoggedOrder // records that nobody can read
+	changes     []*engine.TakenChange
+}
+
+// fold keeps the last state of each order. Entries must be in order and without gaps.
+func fold(entries []engine.Entry) batch {
+	b := batch{first: entries[0].Sequence, last: entries[len(entries)-1].Sequence}
+	places := make(map[engine.OrderID]int)
+	for i := range entries {
+		if entries[i].Change != nil {
+			b.changes = append(b.changes, entries[i].Change)
+		}
+		for _, logged := range entries[i].Orders {
+			b.logged++
+			b.add(logged, places)
+		}
+	}
+	slices.SortFunc(b.orders, func(x, y engine.LoggedOrder) int {
+		return bytes.Compare(x.Order.ID[:], y.Order.ID[:])
+	})
+	return b
+}
+
+func (b *batch) add(logged engine.LoggedOrder, places map[engine.OrderID]int) {
+	if logged.Err != nil {
+		b.unreadable = append(b.unreadable, logged)
+		return
+	}
+	if at, seen := places[logged.Order.ID]; seen {
+		b.orders[at] = logged
+		return
+	}
+	places[logged.Order.ID] = len(b.orders)
+	b.orders = append(b.orders, logged)
+}
+
+// products returns the ids of all products that the batch concerns, sorted: the order in which their rows are locked.
+func (b *batch) products() []string {
+	seen := make(map[string]bool)
+	for i := range b.orders {
+		seen[b.orders[i].Order.Product] = true
+	}
+	for _, c := range b.changes {
+		seen[c.Product] = true
+	}
+	ids := make([]string, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// changedOrders returns the ids of orders that may have a row already, sorted.
+func (b *batch) changedOrders() []engine.OrderID {
+	var ids []engine.OrderID
+	for i := range b.orders {
+		if b.orders[i].Order.Version > 1 {
+			ids = append(ids, b.orders[i].Order.ID)
+		}
+	}
+	return ids
+}
+
+// contiguous tells whether entries follow a sequence without a gap.
+func contiguous(entries []engine.Entry, after uint64) bool {
+	for i := range entries {
+		if entries[i].Sequence != after+uint64(i)+1 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,102 @@
+package persist
+
+import (
+	"slices"
+
+	"flashsale/engine"
+)
+
+// ledgerProduct are the counters of a product whose row is locked.
+type ledgerProduct struct {
+	initial int64
+	sold    int64
+}
+
+// oldOrder is the row of an order before the batch.
+type oldOrder struct {
+	status   engine.Status
+	quantity int64
+	version  int64
+}
+
+// verdict is what the ledger makes of a batch: the rows to write and how the counters move.
+type verdict struct {
+	rows    []engine.Order // by id; those that the ledger refuses have failed
+	dead    []engine.LoggedOrder
+	deltas  map[string]int64 // product -> units by which sold moves
+	refused []engine.Order
+}
+
+const (
+	reasonOversold  = "the ledger refused it: more was sold than there is stock"
+	reasonNoProduct = "the ledger has no such product"
+)
+
+// judge decides in plain Go, with all rows concerned locked: no order of an unknown product becomes a row, and where
+// Redis sold more than there is, the latest orders by sequence fail, only the excess.
+func judge(b batch, products map[string]ledgerProduct, old map[engine.OrderID]oldOrder) verdict {
+	v := verdict{rows: make([]engine.Order, 0, len(b.orders)), deltas: make(map[string]int64)}
+	for _, logged := range b.orders {
+		if _, known := products[logged.Order.Product]; !known {
+			logged.Err = errNoLedgerProduct
+			v.dead = append(v.dead, logged)
+			continue
+		}
+		if old[logged.Order.ID].version >= logged.Order.Version {
+			continue // the ledger has this state of the order, or a later one
+		}
+		v.rows = append(v.rows, logged.Order)
+		v.deltas[logged.Order.Product] += sold(logged.Order.Status, logged.Order.Quantity) - soldBefore(old, logged.Order.ID)
+	}
+	for product, delta := range v.deltas {
+		if excess := products[product].sold + delta - products[product].initial; excess > 0 {
+			v.fail(product, excess, old)
+		}
+	}
+	return v
+}
+
+// fail refuses the latest orders of a product that took stock in this batch, until the excess is gone.
+func (v *verdict) fail(product string, excess int64, old map[engine.OrderID]oldOrder) {
+	var takers []int
+	for i := range v.rows {
+		if v.rows[i].Product == product && sold(v.rows[i].Status, v.rows[i].Quantity) > soldBefore(old, v.rows[i].ID) {
+			takers = append(takers, i)
+		}
+	}
+	slices.SortFunc(takers, func(x, y int) int { return compareLogged(&v.rows[y], &v.rows[x]) })
+	for _, i := range takers {
+		if excess <= 0 {
+			return
+		}
+		took := sold(v.rows[i].Status, v.rows[i].Quantity)
+		v.rows[i].Status, v.rows[i].Reason = engine.StatusFailed, reasonOversold
+		v.refused = append(v.refused, v.rows[i])
+		v.deltas[product] -= took
+		excess -= took
+	}
+}
+
+// compareLogged orders by place in the log.
+func compareLogged(x, y *engine.Order) int {
+	if x.Sequence != y.Sequence {
+		if x.Sequence < y.Sequence {
+			return -1
+		}
+		return 1
+	}
+	return x.Index - y.Index
+}
+
+// sold is how many units an order in a state has taken for good.
+func sold(status engine.Status, quantity int64) int64 {
+	if status == engine.StatusConfirmed {
+		return quantity
+	}
+	return 0
+}
+
+func soldBefore(old map[engine.OrderID]oldOrder, id engine.OrderID) int64 {
+	before := old[id]
+	return sold(before.status, before.quantity)
+}

@@ -1,0 +1,238 @@
+package persist
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"flashsale/engine"
+)
+
+// KeeperConfig are the settings of a keeper. Zero values become the defaults.
+type KeeperConfig struct {
+	BatchOrders int           // orders a transaction, about; default 5000
+	OrderGrace  time.Duration // how long a drained order stays in Redis; default 10 s
+	LockTTL     time.Duration // buyer lock, to be restored by a rebuild; 0 = off
+	Logger      *slog.Logger  // nil = slog.Default()
+	Metrics     *metrics.Set  // nil = a set of its own
+}
+
+const (
+	defaultBatchOrders = 5000
+	defaultOrderGrace  = 10 * time.Second
+)
+
+func (c KeeperConfig) withDefaults() KeeperConfig {
+	if c.BatchOrders == 0 {
+		c.BatchOrders = defaultBatchOrders
+	}
+	if c.OrderGrace == 0 {
+		c.OrderGrace = defaultOrderGrace
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewSet()
+	}
+	return c
+}
+
+// Keeper keeps every partition of a process on the epoch in force and, where it leads, drains it and brings it in line.
+type Keeper struct {
+	pool    *pgxpool.Pool
+	engine  *engine.Engine
+	config  KeeperConfig
+	metrics *keeperMetrics
+}
+
+// NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
+func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keeper {
+	config = config.withDefaults()
+	registerGauges(config.Metrics, e)
+	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics)}
+}
+
+// Run follows all partitions until ctx ends. Faults of Redis and Postgres do not end it.
+func (k *Keeper) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return k.listen(ctx) })
+	for partition := range k.engine.Partitions() {
+		group.Go(func() error {
+			f := &follower{Keeper: k, partition: partition, log: k.config.Logger.With("partition", partition)}
+			return f.run(ctx)
+		})
+	}
+	return group.Wait()
+}
+
+const (
+	// followInterval is how often the epoch in force is read again.
+	followInterval = time.Second
+	// alarmPause keeps a storm of refusals from becoming a storm of questions to the ledger.
+	alarmPause = 20 * time.Millisecond
+	// faultPause is how long a follower waits after a fault before it tries again.
+	faultPause = 200 * time.Millisecond
+)
+
+// follower is what a process does for one partition.
+type follower struct {
+	*Keeper
+	partition int
+	log       *slog.Logger
+	fault     string // the last fault that was logged, so that a lasting one makes one line
+}
+
+// run follows the partition until ctx ends, and leads it whenever nobody else does.
+func (f *follower) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := f.follow(ctx)
+		if err == nil {
+			err = f.tryLead(ctx)
+		}
+		f.report(ctx, err)
+		pause := alarmPause
+		if err != nil {
+			pause = faultPause
+		}
+		if !wait(ctx, pause, nil) || !wait(ctx, followInterval-pause, f.engine.Alarm(f.partition)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// report logs a fault when it begins and when it has passed.
+func (f *follower) report(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && f.fault != "":
+		f.log.Info("partition recovered", "from", f.fault)
+		f.fault = ""
+	case err != nil && err.Error() != f.fault:
+		f.metrics.faults.Inc()
+		f.log.Error("partition in trouble", "error", err)
+		f.fault = err.Error()
+	}
+}
+
+// follow takes the epoch in force and the watermark from the ledger and asks Redis whether it takes orders.
+func (f *follower) follow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	at, err := readPosition(ctx, f.pool, f.partition)
+	if err != nil {
+		return err
+	}
+	_, err = f.install(ctx, at)
+	return err
+}
+
+// ledgerTimeout bounds every short question to the ledger or to Redis.
+const ledgerTimeout = 5 * time.Second
+
+// install puts a position's epoch in force in this process and asks Redis about it.
+func (f *follower) install(ctx context.Context, at position) (engine.Guard, error) {
+	if err := f.engine.Install(f.partition, at.epoch); err != nil {
+		return "", err
+	}
+	f.engine.Advance(f.partition, at.watermark())
+	return f.engine.Check(ctx, f.partition)
+}
+
+// advisoryClass is the first key of the advisory locks by which a partition's leader is elected.
+const advisoryClass = 0x666c6173 // "flas"
+
+// tryLead leads the partition if nobody else does, until ctx ends or something goes wrong. The lock lives and dies
+// with the connection that every transaction of the leader runs on.
+func (f *follower) tryLead(ctx context.Context) error {
+	conn, err := f.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("elect: %w", err)
+	}
+	defer conn.Release()
+	var elected bool
+	const elect = `SELECT pg_try_advisory_lock($1, $2)`
+	if err := conn.QueryRow(ctx, elect, advisoryClass, f.partition).Scan(&elected); err != nil {
+		return fmt.Errorf("elect: %w", err)
+	}
+	if !elected {
+		return nil
+	}
+	defer resign(context.WithoutCancel(ctx), conn.Conn(), f.partition)
+	l := &leader{follower: f, conn: conn.Conn()}
+	return l.lead(ctx)
+}
+
+// resignTimeout bounds how long a leader takes leave.
+const resignTimeout = time.Second
+
+// resign gives the advisory lock up. A connection that can't say so is closed, which gives it up too.
+func resign(ctx context.Context, conn *pgx.Conn, partition int) {
+	ctx, cancel := context.WithTimeout(ctx, resignTimeout)
+	defer cancel()
+	if conn.IsClosed() {
+		return
+	}
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1, $2)`, advisoryClass, partition); err != nil {
+		_ = conn.Close(ctx) // it is given back to the pool, which drops it
+	}
+}
+
+// wait pauses for d or until a token arrives; false means that ctx ended.
+func wait(ctx context.Context, d time.Duration, token <-chan struct{}) bool {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-token:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// listen shows the watermarks that the drainers of all processes announce. The followers read them from the ledger
+// once a second anyway, so a broken connection only makes them late.
+func (k *Keeper) listen(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := k.listenOnce(ctx)
+		if ctx.Err() == nil {
+			k.config.Logger.Warn("watermarks are late: listening to the ledger broke off", "error", err)
+			wait(ctx, faultPause, nil)
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) listenOnce(ctx context.Context) error {
+	conn, err := k.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	raw := conn.Hijack()                        // it must not go back to the pool with a LISTEN on it
+	defer raw.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing to be done
+	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	for {
+		n, err := raw.WaitForNotification(ctx)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		partition, w, err := parseAnnouncement(n.Payload)
+		if err != nil {
+			return err
+		}
+		if partition < k.engine.Partitions() {
+			k.engine.Advance(partition, w)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"flashsale/engine"
+)
+
+// Store reads orders and products, wherever they are now, and changes products.
+type Store struct {
+	pool   *pgxpool.Pool
+	engine *engine.Engine
+}
+
+// NewStore returns a store on a pool made by [Connect] and the engine of the same process.
+func NewStore(pool *pgxpool.Pool, e *engine.Engine) *Store { return &Store{pool: pool, engine: e} }
+
+// Ping asks the ledger for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	return nil
+}
+
+var errNoOrder = &engine.Error{Code: engine.CodeNotFound, Detail: "no order has this id"}
+
+// Order returns an order with its product. It looks in Redis first and then in the ledger: a record leaves Redis only
+// after its commit. It fails with the code not_found where neither has it.
+func (s *Store) Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
+	order, found, err := s.engine.Find(ctx, id)
+	if err == nil && found {
+		view := engine.OrderView{Order: order, Durable: s.engine.Durable(&order)}
+		err := s.describe(ctx, &view)
+		return view, err
+	}
+	view, ledgerErr := s.orderRow(ctx, id)
+	if ledgerErr != nil && err != nil {
+		return view, err // Redis may have what the ledger does not have yet: this is no "not found"
+	}
+	return view, ledgerErr
+}
+
+func (s *Store) describe(ctx context.Context, view *engine.OrderView) error {
+	const query = `SELECT name, price_cents FROM products WHERE id = $1`
+	err := s.pool.QueryRow(ctx, query, view.Product).Scan(&view.ProductName, &view.PriceCents)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("product of order %s: %w", view.ID, err)
+	}
+	return nil
+}
+
+func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
+	const query = `
+SELECT o.product_id, o.user_id, o.quantity, o.status, o.version, o.sequence, o.idx, o.created_at, o.updated_at,
+       o.expires_at, coalesce(o.reason, ''), coalesce(p.name, ''), coalesce(p.price_cents, 0)
+  FROM orders o LEFT JOIN products p ON p.id = o.product_id
+ WHERE o.id = $1`
+	view := engine.OrderView{Durable: true}
+	view.ID = id
+	var created, updated time.Time
+	var expires *time.Time
+	err := s.pool.QueryRow(ctx, query, id).Scan(&view.Product, &view.User, &view.Quantity, &view.Status, &view.Version,
+		&view.Sequence, &view.Index, &created, &updated, &expires, &view.Reason, &view.ProductName, &view.PriceCents)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return view, errNoOrder
+	}
+	if err != nil {
+		return view, fmt.Errorf("order %s: %w", id, err)
+	}
+	view.CreatedAtMs, view.UpdatedAtMs = created.UnixMilli(), updated.UnixMilli()
+	if expires != nil {
+		view.ExpiresAtMs = expires.UnixMilli()
+	}
+	return view, nil
+}
+
+const selectProduct = `
+SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, version, change_number,
+       change_taken, created_at
+  FROM products`
+
+// productRow is a product as the ledger has it.
+type productRow struct {
+	engine.Product
+	changeNumber int64
+	changeTaken  int64
+}
+
+func scanProduct(row pgx.Row) (productRow, error) {
+	var p productRow
+	var starts, ends *time.Time
+	err := row.Scan(&p.ID, &p.Name, &p.PriceCents, &p.Stock.Initial, &p.Stock.Sold, &p.Terms.PerUserLimit,
+		&p.Terms.Active, &starts, &ends, &p.Version, &p.changeNumber, &p.changeTaken, &p.CreatedAt)
+	if err != nil {
+		return p, err
+	}
+	p.Terms.StartsAt, p.Terms.EndsAt = orZero(starts), orZero(ends)
+	p.Stock.Current = p.Stock.Initial - p.Stock.Sold
+	return p, nil
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// orNil makes the zero time NULL.
+func orNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+var errNoProduct = &engine.Error{Code: engine.CodeNotFound, Field: "productId", Detail: "no product has this id"}
+
+// Product returns a product with the counters that Redis has now. It fails with the code not_found.
+func (s *Store) Product(ctx context.Context, id string) (engine.Product, error) {
+	row, err := scanProduct(s.pool.QueryRow(ctx, selectProduct+` WHERE id = $1`, id))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return engine.Product{}, errNoProduct
+	}
+	if err != nil {
+		return engine.Product{}, fmt.Errorf("product %s: %w", id, err)
+	}
+	err = s.count(ctx, &row.Product)
+	return row.Product, err
+}
+
+// Products returns up to limit products whose ids come after one, by id, with the counters that Redis has now.
+func (s *Store) Products(ctx context.Context, after string, limit int) ([]engine.Product, error) {
+	rows, err := s.pool.Query(ctx, selectProduct+` WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("products: %w", err)
+	}
+	products, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Product, error) {
+		p, err := scanProduct(row)
+		return p.Product, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("products: %w", err)
+	}
+	return products, s.countAll(ctx, products)
+}
+
+// count replaces a product's counters by those that Redis has. One that Redis has not taken yet keeps the ledger's.
+func (s *Store) count(ctx context.Context, p *engine.Product) error {
+	stock, found, err := s.engine.Stock(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if found {
+		p.Stock = stock
+	}
+	return nil
+}
+
+func (s *Store) countAll(ctx context.Context, products []engine.Product) error {
+	stocks, err := s.engine.Stocks(ctx, products)
+	if err != nil {
+		return err
+	}
+	for i := range products {
+		if stocks[i] != nil {
+			products[i].Stock = *stocks[i]
+		}
+	}
+	return nil
+}
