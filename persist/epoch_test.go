@@ -1,0 +1,164 @@
+package persist_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/engine"
+	"flashsale/internal/devstack"
+	"flashsale/persist"
+)
+
+// epochOf reads a partition's epoch from the ledger.
+func (s *stack) epochOf(t testing.TB, partition int) (epoch int64, namespace string) {
+	t.Helper()
+	const query = `SELECT epoch, namespace FROM partitions WHERE partition = $1`
+	require.NoError(t, s.pool.QueryRow(t.Context(), query, partition).Scan(&epoch, &namespace))
+	return epoch, namespace
+}
+
+func TestARestartedRedisIsAdopted(t *testing.T) {
+	redis := devstack.TestRedis(t)
+	s := newStack(t, redis.URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	partition := n.PartitionOf("lamp")
+	for i := range 3 {
+		_, err := n.buy("lamp", fmt.Sprint("early-", i), 1)
+		require.NoError(t, err)
+	}
+	epoch, namespace := s.epochOf(t, partition)
+
+	require.NoError(t, redis.Kill())
+	require.NoError(t, redis.Restart(t.Context()))
+	eventually(t, "sales to go on", func() bool {
+		_, err := n.buy("lamp", "late", 1)
+		return err == nil
+	})
+	again, sameNamespace := s.epochOf(t, partition)
+	require.Equal(t, epoch, again, "a plain restart is adopted, not rebuilt")
+	require.Equal(t, namespace, sameNamespace)
+	s.awaitLedger(t, n, "lamp", 4)
+}
+
+func TestAnEmptiedRedisIsRebuiltFromTheLedger(t *testing.T) {
+	redis := devstack.TestRedis(t)
+	s := newStack(t, redis.URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, engine.Terms{Active: true, PerUserLimit: 3})
+	n.product(t, "sofa", 5, engine.Terms{Active: false})
+	_, err := n.buy("lamp", "ann", 3)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 3)
+	epoch, _ := s.epochOf(t, n.PartitionOf("lamp"))
+
+	c := client(t, redis.URL())
+	require.NoError(t, c.Do(t.Context(), c.B().Flushall().Build()).Error())
+	eventually(t, "sales to go on", func() bool {
+		_, err := n.buy("lamp", "bob", 1)
+		return err == nil
+	})
+	again, _ := s.epochOf(t, n.PartitionOf("lamp"))
+	require.Equal(t, epoch+1, again)
+
+	_, err = n.buy("lamp", "ann", 1)
+	require.ErrorIs(t, err, engine.ErrLimitExceeded, "what a buyer had is known again")
+	n.awaitOpen(t)
+	_, err = n.buy("sofa", "ann", 1)
+	require.ErrorIs(t, err, engine.ErrSaleInactive, "the terms are known again")
+	stock, found, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, engine.Stock{Current: 6, Sold: 4, Initial: 10, Change: 1}, stock)
+	s.awaitLedger(t, n, "lamp", 4)
+	s.expectNoForeignKeys(t, n)
+}
+
+func TestRedisThatForgotTheEndIsRebuilt(t *testing.T) {
+	redis := devstack.TestRedis(t, "appendonly no")
+	s := newStack(t, redis.URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	c := client(t, redis.URL())
+	require.NoError(t, c.Do(t.Context(), c.B().Save().Build()).Error())
+	_, err := n.buy("lamp", "ann", 4)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 4)
+
+	require.NoError(t, redis.Kill()) // what it comes back with is the state before ann
+	require.NoError(t, redis.Restart(t.Context()))
+	eventually(t, "sales to go on", func() bool {
+		_, err := n.buy("lamp", "bob", 1)
+		return err == nil
+	})
+	stock, _, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.Equal(t, engine.Stock{Current: 5, Sold: 5, Initial: 10, Change: 1}, stock)
+}
+
+func TestALedgerThatWentBackIsHeldForAnOperator(t *testing.T) {
+	s := newStack(t, devstack.TestRedis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	_, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 1)
+	partition := n.PartitionOf("lamp")
+
+	_, err = s.pool.Exec(t.Context(), `UPDATE partitions SET sequence = sequence - 1 WHERE partition = $1`, partition)
+	require.NoError(t, err)
+	eventually(t, "the partition to be held", func() bool { return n.State(partition).Epoch.Held != "" })
+	_, err = n.buy("lamp", "bob", 1)
+	require.ErrorIs(t, err, engine.ErrPartitionClosed)
+	require.Contains(t, n.State(partition).Reason, "held by an operator")
+}
+
+func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
+	s := newStack(t, devstack.TestSharedRedis(t))
+	s.config.Prefix = "partitions-test"
+	require.NoError(t, persist.EnsurePartitions(t.Context(), s.pool, 2))
+	require.NoError(t, persist.EnsurePartitions(t.Context(), s.pool, 2))
+	require.ErrorContains(t, persist.EnsurePartitions(t.Context(), s.pool, 3), "first used with 2 partitions")
+
+	c := client(t, s.redisURL)
+	two, err := engine.New(c, engine.Config{Prefix: s.config.Prefix, Partitions: 2})
+	require.NoError(t, err)
+	require.NoError(t, two.ClaimKeyspace(t.Context()))
+	three, err := engine.New(c, engine.Config{Prefix: s.config.Prefix, Partitions: 3})
+	require.NoError(t, err)
+	require.ErrorContains(t, three.ClaimKeyspace(t.Context()), "first used with 2 partitions")
+}
+
+// awaitLedger waits until the ledger has sold so many units of a product, and checks that rows and counter agree.
+func (s *stack) awaitLedger(t testing.TB, n *node, product string, units int64) {
+	t.Helper()
+	const sold = `SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE product_id = $1 AND status = 'confirmed'`
+	eventually(t, fmt.Sprintf("%d units of %s in the ledger", units, product), func() bool {
+		return s.count(t, sold, product) >= units
+	})
+	require.Equal(t, units, s.count(t, sold, product))
+	require.Equal(t, units, s.count(t, `SELECT sold FROM products WHERE id = $1`, product))
+	p := n.PartitionOf(product)
+	eventually(t, "the watermark", func() bool { return n.State(p).Backlog == 0 })
+}
+
+// expectNoForeignKeys fails if Redis has a key that belongs to no epoch in force.
+func (s *stack) expectNoForeignKeys(t testing.TB, n *node) {
+	t.Helper()
+	known := map[string]bool{"fs:keyspace": true}
+	for p := range n.Partitions() {
+		keys, err := n.EpochKeys(p, n.State(p).Epoch)
+		require.NoError(t, err)
+		for _, key := range keys.All() {
+			known[key] = true
+		}
+	}
+	c := client(t, s.redisURL)
+	keys, err := c.Do(t.Context(), c.B().Keys().Pattern("*").Build()).AsStrSlice()
+	require.NoError(t, err)
+	for _, key := range keys {
+		require.True(t, known[key], "unexpected key %s", key)
+	}
+}

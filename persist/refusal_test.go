@@ -1,0 +1,139 @@
+package persist_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/engine"
+	"flashsale/internal/devstack"
+)
+
+// tamper writes a field of one of the hashes of the epoch in force, as a fault would.
+func (s *stack) tamper(t testing.TB, n *node, product string, key func(engine.Keys) string, field, value string) {
+	t.Helper()
+	p := n.PartitionOf(product)
+	keys, err := n.EpochKeys(p, n.State(p).Epoch)
+	require.NoError(t, err)
+	c := client(t, s.redisURL)
+	require.NoError(t, c.Do(t.Context(), c.B().Hset().Key(key(keys)).FieldValue().FieldValue(field, value).Build()).Error())
+}
+
+func stockKey(k engine.Keys) string { return k.Stock }
+func termsKey(k engine.Keys) string { return k.Terms }
+
+func TestTheLedgerRefusesMoreSalesThanStock(t *testing.T) {
+	s := newStack(t, devstack.TestRedis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 3, onSale)
+	s.tamper(t, n, "lamp", stockKey, "lamp", "5,0,0,5,1") // two units that nobody has
+	epoch, _ := s.epochOf(t, n.PartitionOf("lamp"))
+
+	var bought []engine.OrderID
+	for i := range 5 {
+		r, err := n.buy("lamp", fmt.Sprint("buyer-", i), 1)
+		if err == nil {
+			bought = append(bought, r.ID)
+		}
+	}
+	require.Len(t, bought, 5)
+	eventually(t, "a rebuild", func() bool {
+		again, _ := s.epochOf(t, n.PartitionOf("lamp"))
+		return again == epoch+1
+	})
+	n.awaitOpen(t)
+	require.EqualValues(t, 3, s.count(t, `SELECT sold FROM products WHERE id = 'lamp'`))
+	for i, id := range bought {
+		view, err := n.store.Order(t.Context(), id)
+		require.NoError(t, err)
+		want := engine.StatusConfirmed
+		if i >= 3 {
+			want = engine.StatusFailed // the latest, and only the excess
+		}
+		require.Equal(t, want, view.Status, "order %d", i)
+	}
+	stock, _, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.Equal(t, engine.Stock{Sold: 3, Initial: 3, Change: 1}, stock)
+	_, err = n.buy("lamp", "another", 1)
+	require.ErrorIs(t, err, engine.ErrSoldOut)
+}
+
+func TestAPoisonOrderStopsOnlyItself(t *testing.T) {
+	s := newStack(t, devstack.TestRedis(t).URL())
+	_, err := s.pool.Exec(t.Context(), `ALTER TABLE orders ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')`)
+	require.NoError(t, err)
+	n := s.start(t)
+	n.product(t, "lamp", 100, onSale)
+
+	for i := range 20 {
+		user := fmt.Sprint("buyer-", i)
+		if i == 7 {
+			user = "poison"
+		}
+		_, err := n.buy("lamp", user, 1)
+		require.NoError(t, err)
+	}
+	s.appendEntry(t, n, "lamp", "orders", "1700000000000", "not-an-id", "not a record")
+	_, err = n.buy("lamp", "after", 1)
+	require.NoError(t, err)
+
+	s.awaitLedger(t, n, "lamp", 20)
+	require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM dead_letters WHERE user_id = 'poison' AND reason LIKE '%no_poison%'`))
+	require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM dead_letters WHERE record = 'not a record'`))
+	require.EqualValues(t, 0, s.count(t, `SELECT count(*) FROM orders WHERE user_id = 'poison'`))
+	require.Positive(t, n.Watermark(n.PartitionOf("lamp")).Refused)
+}
+
+func TestAnOrderOfAProductThatTheLedgerLacksIsBuried(t *testing.T) {
+	s := newStack(t, devstack.TestRedis(t).URL())
+	s.config.Partitions = 1
+	n := s.start(t)
+	n.product(t, "lamp", 100, onSale)
+	s.tamper(t, n, "lamp", stockKey, "ghost", "9,0,0,9,1")
+	s.tamper(t, n, "lamp", termsKey, "ghost", "0,1,0,0")
+	_, err := n.buy("ghost", "ann", 2)
+	require.NoError(t, err)
+	_, err = n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 1)
+	require.EqualValues(t, 2, s.count(t, `SELECT quantity FROM dead_letters WHERE product_id = 'ghost' AND reason = 'the ledger has no such product'`))
+}
+
+// appendEntry adds an entry to a product's log with the next sequence, as a broken script would.
+func (s *stack) appendEntry(t testing.TB, n *node, product string, fields ...string) {
+	t.Helper()
+	p := n.PartitionOf(product)
+	keys, err := n.EpochKeys(p, n.State(p).Epoch)
+	require.NoError(t, err)
+	c := client(t, s.redisURL)
+	next, err := c.Do(t.Context(), c.B().Hincrby().Key(keys.Meta).Field("sequence").Increment(1).Build()).AsInt64()
+	require.NoError(t, err)
+	args := append([]string{fmt.Sprintf("%d-0", next)}, fields...)
+	require.NoError(t, c.Do(t.Context(), c.B().Arbitrary("XADD").Keys(keys.Log).Args(args...).Build()).Error())
+}
+
+func TestOpenDeadLettersCountAsTakenInARebuild(t *testing.T) {
+	redis := devstack.TestRedis(t)
+	s := newStack(t, redis.URL())
+	_, err := s.pool.Exec(t.Context(), `ALTER TABLE orders ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')`)
+	require.NoError(t, err)
+	n := s.start(t)
+	n.product(t, "lamp", 5, engine.Terms{Active: true, PerUserLimit: 2})
+	_, err = n.buy("lamp", "poison", 2)
+	require.NoError(t, err)
+	eventually(t, "the dead letter", func() bool { return s.count(t, `SELECT count(*) FROM dead_letters`) == 1 })
+
+	c := client(t, redis.URL())
+	require.NoError(t, c.Do(t.Context(), c.B().Flushall().Build()).Error())
+	eventually(t, "sales to go on", func() bool {
+		_, err := n.buy("lamp", "ann", 1)
+		return err == nil
+	})
+	stock, _, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.Equal(t, engine.Stock{Current: 2, Sold: 3, Initial: 5, Change: 1}, stock)
+	_, err = n.buy("lamp", "poison", 1)
+	require.ErrorIs(t, err, engine.ErrLimitExceeded)
+}
