@@ -1,0 +1,204 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"flashsale/engine"
+)
+
+// probeTimeout bounds a sign of life; RequestTimeout may bound it further.
+const probeTimeout = time.Second
+
+// watchedCheck is a check that logs when it begins and ceases to fail: the client is not told the names of hosts.
+type watchedCheck struct {
+	Check
+	failing atomic.Bool
+}
+
+func watchChecks(checks []Check) []*watchedCheck {
+	watched := make([]*watchedCheck, 0, len(checks))
+	for _, c := range checks {
+		watched = append(watched, &watchedCheck{Check: c})
+	}
+	return watched
+}
+
+// finding is what a check said.
+type finding struct {
+	name   string
+	detail string // "" = it lives
+	took   time.Duration
+}
+
+// runChecks asks all at once and waits for them.
+func (s *Server) runChecks() []finding {
+	ctx, cancel := context.WithTimeout(context.Background(), min(probeTimeout, s.config.RequestTimeout))
+	defer cancel()
+	findings := make([]finding, len(s.checks))
+	var probes sync.WaitGroup
+	for i, c := range s.checks {
+		probes.Go(func() { findings[i] = s.runCheck(ctx, c) })
+	}
+	probes.Wait()
+	return findings
+}
+
+func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
+	start := time.Now()
+	err := probe(ctx, c.Probe)
+	f := finding{name: c.Name, took: time.Since(start)}
+	if c.failing.Swap(err != nil) != (err != nil) {
+		s.log.Warn("health check changed", "check", c.Name, "error", err)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		f.detail = "no answer in time"
+	case err != nil:
+		f.detail = "does not work; the log says why"
+	}
+	return f
+}
+
+// probe runs a probe; a panic is an error, since nothing else would catch it on this goroutine.
+func probe(ctx context.Context, run func(context.Context) error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return run(ctx)
+}
+
+func (s *Server) partitionStates() []engine.PartitionState {
+	states := make([]engine.PartitionState, s.deps.Reserver.Partitions())
+	for i := range states {
+		states[i] = s.deps.Reserver.State(i)
+	}
+	return states
+}
+
+// Statuses of the whole.
+const (
+	statusOK       = "ok"
+	statusDegraded = "degraded"
+	statusDown     = "down"
+)
+
+// overall is down where something that everything lives on is, or no order can be placed at all.
+func overall(findings []finding, states []engine.PartitionState) string {
+	open := 0
+	for i := range states {
+		if states[i].Open {
+			open++
+		}
+	}
+	for _, f := range findings {
+		if f.detail != "" {
+			return statusDown
+		}
+	}
+	switch open {
+	case 0:
+		return statusDown
+	case len(states):
+		return statusOK
+	default:
+		return statusDegraded
+	}
+}
+
+// getHealth tells people and machines how things are.
+func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
+	findings, states := s.runChecks(), s.partitionStates()
+	status, code := overall(findings, states), fasthttp.StatusOK
+	if status == statusDown {
+		code = fasthttp.StatusServiceUnavailable
+	}
+	body := appendStringMember(nil, `{"status":`, status)
+	body = append(body, `,"checks":[`...)
+	for i := range findings {
+		body = appendFinding(separate(body, i), &findings[i])
+	}
+	body = append(body, `],"partitions":[`...)
+	for i := range states {
+		body = appendPartition(separate(body, i), &states[i])
+	}
+	body = appendStringMember(body, `],"version":`, s.config.Version)
+	body = appendTime(append(body, `,"timestamp":`...), time.Now().UnixMilli())
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	sendJSON(ctx, code, append(body, '}'))
+}
+
+// separate appends the comma before all but the first element.
+func separate(dst []byte, index int) []byte {
+	if index > 0 {
+		return append(dst, ',')
+	}
+	return dst
+}
+
+func appendFinding(dst []byte, f *finding) []byte {
+	status := statusOK
+	if f.detail != "" {
+		status = statusDown
+	}
+	dst = appendStringMember(dst, `{"name":`, f.name)
+	dst = appendStringMember(dst, `,"status":`, status)
+	if f.detail != "" {
+		dst = appendStringMember(dst, `,"detail":`, f.detail)
+	}
+	dst = appendThousandths(append(dst, `,"latencyMs":`...), f.took.Microseconds())
+	return append(dst, '}')
+}
+
+func appendPartition(dst []byte, p *engine.PartitionState) []byte {
+	dst = appendIntMember(dst, `{"partition":`, int64(p.Partition))
+	dst = strconv.AppendUint(append(dst, `,"epoch":`...), p.Epoch.Number, 10)
+	dst = appendBoolMember(dst, `,"open":`, p.Open)
+	if p.Reason != "" {
+		dst = appendStringMember(dst, `,"reason":`, p.Reason)
+	}
+	dst = appendIntMember(dst, `,"backlog":`, p.Backlog)
+	dst = appendIntMember(dst, `,"queued":`, int64(p.Queued))
+	dst = strconv.AppendUint(append(dst, `,"watermark":`...), p.Watermark.Sequence, 10)
+	return append(dst, '}')
+}
+
+// getLive says that the process answers, whatever it depends on.
+func (s *Server) getLive(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("ok")
+}
+
+// getReady tells a load balancer whether to send orders here.
+func (s *Server) getReady(ctx *fasthttp.RequestCtx) {
+	body, reasons := []byte(nil), 0
+	add := func(reason string) {
+		body = appendString(separate(body, reasons), reason)
+		reasons++
+	}
+	for _, f := range s.runChecks() {
+		if f.detail != "" {
+			add(f.name + ": " + f.detail)
+		}
+	}
+	for _, p := range s.partitionStates() {
+		if !p.Open {
+			add("partition " + strconv.Itoa(p.Partition) + ": " + p.Reason)
+		}
+	}
+	if reasons == 0 {
+		sendJSON(ctx, fasthttp.StatusOK, []byte(`{"status":"ready","reasons":[]}`))
+		return
+	}
+	body = append(append([]byte(`{"status":"not ready","reasons":[`), body...), "]}"...)
+	sendJSON(ctx, fasthttp.StatusServiceUnavailable, body)
+}

@@ -1,0 +1,157 @@
+package httpapi
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// trackedListener knows its connections: it bounds how many one client has, stopping need not wait for clients that
+// connected and said nothing, what does not end can be ended, and running out of files is lived through. fasthttp's own bound, MaxConnsPerIP, takes all of IPv6
+// for one client, and its connections race with the closing of idle ones at shutdown (v1.74.0).
+type trackedListener struct {
+	net.Listener
+	closing      func() error
+	closed       chan struct{}
+	maxPerClient int // 0 = no limit
+
+	mu      sync.Mutex
+	conns   map[*trackedConn]struct{}
+	clients map[netip.Prefix]int // connections
+}
+
+func trackConns(ln net.Listener, maxPerClient int) *trackedListener {
+	closed := make(chan struct{})
+	closing := sync.OnceValue(func() error {
+		close(closed)
+		return ln.Close()
+	})
+	return &trackedListener{
+		Listener: ln, closing: closing, closed: closed, maxPerClient: maxPerClient,
+		conns: make(map[*trackedConn]struct{}), clients: make(map[netip.Prefix]int),
+	}
+}
+
+// Accept waits for the next connection of a client that may have one more.
+func (l *trackedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if passes(err) && l.wait(acceptPause) {
+			continue
+		}
+		if err != nil {
+			return nil, err // as it is: fasthttp reads it
+		}
+		c := &trackedConn{Conn: conn, listener: l, client: clientOf(conn.RemoteAddr())}
+		if l.admit(c) {
+			return c, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+// acceptPause is how long nothing is accepted where there is no room for one more connection.
+const acceptPause = 20 * time.Millisecond
+
+// passes tells whether accepting fails for a cause that goes away. fasthttp would stop serving for good.
+func passes(err error) bool {
+	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait returns true after a while, or false as soon as the listener is closed.
+func (l *trackedListener) wait(pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+func (l *trackedListener) admit(c *trackedConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.maxPerClient > 0 && l.clients[c.client] >= l.maxPerClient {
+		return false
+	}
+	l.clients[c.client]++
+	l.conns[c] = struct{}{}
+	return true
+}
+
+func (l *trackedListener) forget(c *trackedConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.conns[c]; !known {
+		return
+	}
+	delete(l.conns, c)
+	if l.clients[c.client]--; l.clients[c.client] == 0 {
+		delete(l.clients, c.client)
+	}
+}
+
+// clientOf returns what is taken for one client: an IPv4 address, or the /64 that one IPv6 host has to choose from.
+// Whatever has no such address is one client.
+func clientOf(address net.Addr) netip.Prefix {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	const ipv6Bits = 64
+	prefix, _ := ip.Prefix(min(ip.BitLen(), ipv6Bits))
+	return prefix
+}
+
+// Close stops accepting; again does nothing.
+func (l *trackedListener) Close() error { return l.closing() }
+
+// closeConns closes the connections that have not sent a byte, or all.
+func (l *trackedListener) closeConns(all bool) {
+	l.mu.Lock()
+	var doomed []*trackedConn
+	for c := range l.conns {
+		if all || !c.spoke.Load() {
+			doomed = append(doomed, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range doomed {
+		_ = c.Close()
+	}
+}
+
+// trackedConn remembers whether its client has said anything.
+type trackedConn struct {
+	net.Conn
+	listener *trackedListener
+	client   netip.Prefix
+	spoke    atomic.Bool
+}
+
+// Read reads from the client.
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.spoke.Load() {
+		c.spoke.Store(true)
+	}
+	return n, err
+}
+
+// Close closes the connection and forgets it.
+func (c *trackedConn) Close() error {
+	c.listener.forget(c)
+	return c.Conn.Close()
+}

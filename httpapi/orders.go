@@ -1,0 +1,168 @@
+package httpapi
+
+import (
+	"math"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"flashsale/engine"
+)
+
+// orderCall is the memory of one POST /orders, kept between requests.
+type orderCall struct {
+	decoder     orderDecoder
+	reservation *engine.Reservation
+	out         []byte // body of the answer
+	location    []byte
+}
+
+func newOrderCall() *orderCall { return &orderCall{reservation: engine.NewReservation()} }
+
+// postOrder places an order. This is the hot path.
+func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
+	call := s.calls.Get().(*orderCall) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	r := call.reservation
+	r.Reset()
+	r.Left = -1 // the engine's gate refuses without saying what is left
+	err := call.decoder.decode(&ctx.Request, r)
+	if err == nil {
+		now := ctx.Time()
+		r.ID = s.deps.Reserver.NewOrderID(r.Product, now)
+		err = s.deps.Reserver.Reserve(r, now)
+	}
+	if err == nil {
+		s.sendPlaced(ctx, call)
+	} else {
+		s.refuseOrder(ctx, call, err)
+	}
+	s.calls.Put(call) // not after a panic: what it holds is not known then
+}
+
+func (s *Server) sendPlaced(ctx *fasthttp.RequestCtx, call *orderCall) {
+	r := call.reservation
+	s.metrics.accepted.Inc()
+	call.location = r.ID.Append(append(call.location[:0], ordersPath...))
+	call.out = appendPlaced(call.out[:0], r, call.location[len(ordersPath):], s.waitMs(r))
+	h := &ctx.Response.Header
+	h.SetStatusCode(fasthttp.StatusCreated)
+	h.SetContentTypeBytes(typeJSON)
+	h.SetCanonical(headerLocation, call.location)
+	ctx.Response.SetBody(call.out)
+}
+
+// waitMs estimates when the ledger has the order, from its position and the drain rate measured now; 0 = not known.
+func (s *Server) waitMs(r *engine.Reservation) int64 {
+	if r.Ahead <= 0 {
+		return 0
+	}
+	rate := s.deps.Reserver.DrainRate(r.ID.Partition())
+	ms := float64(r.Ahead) / rate * 1000
+	if !(rate > 0) || ms > math.MaxInt32 {
+		return 0
+	}
+	return int64(ms)
+}
+
+const ordersPath = "/orders/"
+
+// appendPlaced appends the answer to an accepted order whose id has the text form id.
+func appendPlaced(dst []byte, r *engine.Reservation, id []byte, waitMs int64) []byte {
+	dst = append(append(dst, `{"orderId":"`...), id...)
+	dst = append(append(dst, `","jobId":"`...), id...)
+	dst = append(append(dst, `","status":"`...), r.Order.Status...)
+	dst = append(append(dst, `","productId":"`...), r.Product...) // the ids' alphabets need no escapes
+	dst = append(append(dst, `","userId":"`...), r.User...)
+	dst = appendIntMember(dst, `","quantity":`, r.Quantity)
+	dst = appendIntMember(dst, `,"durability":"fast","queuePosition":`, r.Ahead)
+	dst = appendThousandths(append(dst, `,"estimatedWaitTime":`...), waitMs)
+	dst = appendTime(append(dst, `,"createdAt":`...), r.Order.CreatedAtMs)
+	return append(dst, '}')
+}
+
+// refuseOrder answers an order that was not accepted, with what the engine knows about why.
+func (s *Server) refuseOrder(ctx *fasthttp.RequestCtx, call *orderCall, err error) {
+	failure, expected := coded(err)
+	s.metrics.refused(failure.Code)
+	call.out = s.problem(call.out[:0], failure)
+	if !expected {
+		call.out = s.logInternal(ctx, call.out, err)
+	}
+	call.out = appendOutcome(call.out, failure.Code, call.reservation)
+	retryAfter := failure.RetryAfter
+	if wait := call.reservation.RetryAfterMs; wait > 0 {
+		retryAfter = time.Duration(wait) * time.Millisecond
+	}
+	s.sendProblem(ctx, failure, append(call.out, '}'), retryAfter)
+}
+
+// appendOutcome appends the members that some codes have of their own.
+func appendOutcome(dst []byte, code engine.Code, r *engine.Reservation) []byte {
+	switch {
+	case code == engine.CodeSoldOut && r.Left >= 0:
+		dst = appendIntMember(dst, `,"left":`, r.Left)
+	case code == engine.CodeLimitExceeded:
+		dst = appendIntMember(dst, `,"alreadyBought":`, r.Bought)
+	case code == engine.CodeSaleNotStarted && r.RetryAtMs > 0:
+		dst = appendTime(append(dst, `,"startsAt":`...), r.RetryAtMs)
+	case code == engine.CodeDuplicateOrder && r.First != engine.OrderID{}:
+		dst = append(r.First.Append(append(dst, `,"firstOrderId":"`...)), '"')
+	case code == engine.CodeOutcomeUnknown:
+		dst = append(r.ID.Append(append(dst, `,"orderId":"`...)), '"')
+	}
+	return dst
+}
+
+var errNoOrder = &engine.Error{Code: engine.CodeNotFound, Detail: "no order has this id"}
+
+// getOrder shows an order. An id that could not have been minted here is as absent as any other.
+func (s *Server) getOrder(ctx *fasthttp.RequestCtx) {
+	id, ok := engine.ParseOrderID(pathValue(ctx, "id"))
+	if !ok {
+		s.refuse(ctx, errNoOrder)
+		return
+	}
+	timed, cancel := s.requestContext()
+	defer cancel()
+	view, err := s.deps.Orders.Order(timed, id)
+	if err != nil {
+		s.refuse(ctx, err)
+		return
+	}
+	sendJSON(ctx, fasthttp.StatusOK, appendOrder(nil, &view))
+}
+
+func appendOrder(dst []byte, o *engine.OrderView) []byte {
+	dst = o.ID.Append(append(dst, `{"orderId":"`...))
+	dst = o.ID.Append(append(dst, `","jobId":"`...))
+	dst = appendStringMember(dst, `","status":`, string(o.Status))
+	dst = appendStringMember(dst, `,"productId":`, o.Product)
+	dst = appendStringMember(dst, `,"userId":`, o.User)
+	dst = appendIntMember(dst, `,"quantity":`, o.Quantity)
+	dst = appendBoolMember(dst, `,"durability":"fast","durable":`, o.Durable)
+	dst = appendIntMember(dst, `,"version":`, o.Version)
+	dst = appendTime(append(dst, `,"createdAt":`...), o.CreatedAtMs)
+	dst = appendTime(append(dst, `,"updatedAt":`...), o.UpdatedAtMs)
+	if o.ExpiresAtMs != 0 {
+		dst = appendTime(append(dst, `,"expiresAt":`...), o.ExpiresAtMs)
+	}
+	if o.Reason != "" {
+		dst = appendStringMember(dst, `,"failedReason":`, o.Reason)
+	}
+	dst = appendStringMember(dst, `,"product":{"id":`, o.Product)
+	dst = appendStringMember(dst, `,"name":`, o.ProductName)
+	dst = appendCents(append(dst, `,"price":`...), o.PriceCents)
+	return append(dst, '}', '}')
+}
+
+// pathValue returns a part of the path, in memory of its own: fasthttp uses the request's again.
+func pathValue(ctx *fasthttp.RequestCtx, name string) string {
+	value, _ := ctx.UserValue(name).(string)
+	return string(append([]byte(nil), value...))
+}
+
+func sendJSON(ctx *fasthttp.RequestCtx, status int, body []byte) {
+	ctx.SetStatusCode(status)
+	ctx.Response.Header.SetContentTypeBytes(typeJSON)
+	ctx.Response.SetBodyRaw(body)
+}

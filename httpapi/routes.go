@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+
+	"flashsale/engine"
+)
+
+// scope says who may call a route. There is no default: a route without a scope is refused to everybody.
+type scope int
+
+const (
+	scopeUnset scope = iota
+	scopePublic
+	scopeAdmin
+)
+
+// route is one thing that clients can ask for.
+type route struct {
+	method string
+	path   string
+	scope  scope
+	handle func(*Server, *fasthttp.RequestCtx)
+}
+
+// routes are all there are. Each is served below every prefix, and each GET answers HEAD too.
+var routes = []route{
+	{"GET", "/", scopePublic, (*Server).getIndex},
+	{"POST", "/orders", scopePublic, (*Server).postOrder},
+	{"GET", "/orders/{id}", scopePublic, (*Server).getOrder},
+	{"GET", "/inventory", scopePublic, (*Server).getProducts},
+	{"POST", "/inventory", scopeAdmin, (*Server).postProduct},
+	{"GET", "/inventory/{productId}", scopePublic, (*Server).getProduct},
+	{"PUT", "/inventory/{productId}", scopeAdmin, (*Server).putProduct},
+	{"GET", "/monitoring/health", scopePublic, (*Server).getHealth},
+	{"GET", "/livez", scopePublic, (*Server).getLive},
+	{"GET", "/readyz", scopePublic, (*Server).getReady},
+	{"GET", "/metrics", scopePublic, (*Server).getMetrics},
+	{"GET", "/dashboard", scopePublic, dashboardFile("index.html", "text/html; charset=utf-8")},
+	{"GET", "/dashboard/app.css", scopePublic, dashboardFile("app.css", "text/css; charset=utf-8")},
+	{"GET", "/dashboard/app.js", scopePublic, dashboardFile("app.js", "text/javascript; charset=utf-8")},
+	{"GET", "/dashboard/icon.svg", scopePublic, dashboardFile("icon.svg", "image/svg+xml")},
+}
+
+// prefixes are where the routes are served: here, and where clients of the replaced system look.
+var prefixes = []string{"", "/api/v1"}
+
+var (
+	errNoRoute  = &engine.Error{Code: engine.CodeNotFound, Detail: "there is nothing at this path"}
+	errNoMethod = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "this path does not take this method; Allow lists those it takes"}
+	errNoScope  = &engine.Error{Code: engine.CodeForbidden, Detail: "nobody may call this route"}
+)
+
+func (s *Server) newRouter() *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
+	r.NotFound = func(ctx *fasthttp.RequestCtx) { s.refuse(ctx, errNoRoute) }
+	r.MethodNotAllowed = s.refuseMethod // Allow is the router's
+	r.GlobalOPTIONS = func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
+	for _, rt := range routes {
+		handler := s.measured(rt, s.scoped(rt))
+		for _, prefix := range prefixes {
+			path := prefix + rt.path
+			if rt.path == "/" && prefix != "" {
+				path = prefix
+			}
+			r.Handle(rt.method, path, handler)
+			if rt.method == fasthttp.MethodGet {
+				r.Handle(fasthttp.MethodHead, path, handler)
+			}
+		}
+	}
+	return r
+}
+
+// scoped lets through only those whom the route is for.
+func (s *Server) scoped(rt route) fasthttp.RequestHandler {
+	switch rt.scope {
+	case scopePublic:
+		return func(ctx *fasthttp.RequestCtx) { rt.handle(s, ctx) }
+	case scopeAdmin:
+		return func(ctx *fasthttp.RequestCtx) {
+			if err := s.admin.check(ctx); err != nil {
+				s.refuse(ctx, err)
+				return
+			}
+			rt.handle(s, ctx)
+		}
+	default:
+		return func(ctx *fasthttp.RequestCtx) { s.refuse(ctx, errNoScope) }
+	}
+}
+
+// getIndex leads people to the page.
+func (s *Server) getIndex(ctx *fasthttp.RequestCtx) {
+	path := ctx.URI().PathOriginal()
+	if path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, string(path)+"/dashboard")
+	ctx.SetStatusCode(fasthttp.StatusFound)
+}

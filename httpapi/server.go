@@ -1,0 +1,215 @@
+// Package httpapi answers HTTP: it decodes strictly, asks the engine or the ledger through the small interfaces declared
+// here, and says what came of it in JSON, errors as RFC 9457 problem documents with a stable code.
+//
+// Every route stands in one table (routes.go), each with the scope that may call it, at / and at /api/v1.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"flashsale/engine"
+)
+
+// Reserver decides orders and tells about partitions; *engine.Engine is one.
+type Reserver interface {
+	// NewOrderID mints the id of an order for a product.
+	NewOrderID(product string, now time.Time) engine.OrderID
+	// Reserve decides an order, in bounded time. An error that is no *engine.Error is answered as internal.
+	Reserve(r *engine.Reservation, now time.Time) error
+	// DrainRate returns how many orders a second of a partition reach the ledger; 0 = not known.
+	DrainRate(partition int) float64
+	// Partitions returns how many partitions there are.
+	Partitions() int
+	// State returns what is known of a partition, without asking anybody.
+	State(partition int) engine.PartitionState
+}
+
+// Orders finds orders, wherever they are now.
+type Orders interface {
+	// Order returns an order with its product, or an *engine.Error with CodeNotFound.
+	Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error)
+}
+
+// Catalog keeps the products. Its errors are *engine.Error where the caller is at fault.
+type Catalog interface {
+	// Products returns at most limit products in the order of their ids, beginning behind the id after.
+	Products(ctx context.Context, after string, limit int) ([]engine.Product, error)
+	// Product returns one product, or CodeNotFound.
+	Product(ctx context.Context, id string) (engine.Product, error)
+	// CreateProduct makes a product, or says CodeInvalidState where its id is taken.
+	CreateProduct(ctx context.Context, p engine.NewProduct) (engine.Product, error)
+	// ChangeProduct changes a product and returns it as it is then. It checks a window of which only one end changes.
+	ChangeProduct(ctx context.Context, id string, c engine.ProductChange) (engine.Product, error)
+}
+
+// Check asks something that the service lives on for a sign of life. Its name is shown; its error is only logged.
+type Check struct {
+	Name  string // "redis", "postgres"
+	Probe func(context.Context) error
+}
+
+// Deps are what the server asks.
+type Deps struct {
+	Reserver Reserver
+	Orders   Orders
+	Catalog  Catalog
+	Checks   []Check
+}
+
+// Config are the settings of a server. Zero values become the defaults.
+type Config struct {
+	AdminToken string // for `Authorization: Bearer`; "" = nobody is admin
+	Version    string // shown by health
+
+	MaxBody         int           // bytes; default 4096
+	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64; 0 = no limit
+	ReadTimeout     time.Duration // for a whole request; default 5 s
+	WriteTimeout    time.Duration // for a whole answer; default 5 s
+	IdleTimeout     time.Duration // between two requests of a connection; default 60 s
+	RequestTimeout  time.Duration // for all but placing orders, which the engine bounds; default 3 s
+	ShutdownTimeout time.Duration // for requests in flight when the server stops; default 3 s
+
+	Metrics *metrics.Set // where the server's metrics are made and what /metrics shows; nil = a set of its own
+	Logger  *slog.Logger // nil = slog.Default()
+}
+
+const (
+	defaultMaxBody         = 4096
+	defaultReadTimeout     = 5 * time.Second
+	defaultWriteTimeout    = 5 * time.Second
+	defaultIdleTimeout     = time.Minute
+	defaultRequestTimeout  = 3 * time.Second
+	defaultShutdownTimeout = 3 * time.Second
+
+	// maxHeader bounds the head of a request, in bytes.
+	maxHeader = 8 << 10
+)
+
+func (c Config) withDefaults() Config {
+	c.MaxBody = orDefault(c.MaxBody, defaultMaxBody)
+	c.ReadTimeout = orDefault(c.ReadTimeout, defaultReadTimeout)
+	c.WriteTimeout = orDefault(c.WriteTimeout, defaultWriteTimeout)
+	c.IdleTimeout = orDefault(c.IdleTimeout, defaultIdleTimeout)
+	c.RequestTimeout = orDefault(c.RequestTimeout, defaultRequestTimeout)
+	c.ShutdownTimeout = orDefault(c.ShutdownTimeout, defaultShutdownTimeout)
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewSet()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// orDefault returns the fallback for anything that is not positive.
+func orDefault[T int | time.Duration](value, fallback T) T {
+	if value <= 0 {
+		return fallback
+	}
+	return value
+}
+
+// Server answers HTTP on listeners that it is given.
+type Server struct {
+	deps    Deps
+	config  Config
+	log     *slog.Logger
+	fast    *fasthttp.Server
+	route   fasthttp.RequestHandler
+	admin   adminKey
+	metrics *serverMetrics
+	known   map[*engine.Error][]byte // problem documents of the values made once
+	calls   sync.Pool                // *orderCall
+	checks  []*watchedCheck
+
+	stopping atomic.Bool
+}
+
+// New returns a server. It serves nothing until [Server.Serve]. One set of metrics takes one server.
+func New(deps Deps, config Config) *Server {
+	config = config.withDefaults()
+	s := &Server{
+		deps: deps, config: config, log: config.Logger,
+		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
+		known: knownProblems(), checks: watchChecks(deps.Checks),
+	}
+	s.calls.New = func() any { return newOrderCall() }
+	s.route = s.newRouter().Handler
+	s.fast = s.newFastServer()
+	return s
+}
+
+func (s *Server) newFastServer() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:        s.handle,
+		ErrorHandler:   s.refuseUnreadable,
+		HeaderReceived: dropFramingInDoubt,
+
+		MaxRequestBodySize: s.config.MaxBody,
+		ReadBufferSize:     maxHeader,
+		ReadTimeout:        s.config.ReadTimeout,
+		WriteTimeout:       s.config.WriteTimeout,
+		IdleTimeout:        s.config.IdleTimeout,
+
+		NoDefaultServerHeader:        true,
+		DisablePreParseMultipartForm: true, // it would read past MaxRequestBodySize into files
+		SecureErrorLogMessage:        true,
+		Logger:                       fastLogger{s.log},
+	}
+}
+
+// Serve answers requests on ln until ctx ends. Then it stops accepting, has the requests in flight answered for at most
+// ShutdownTimeout, cuts off what is left and returns nil, or an error that says that something was cut off.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	tracked := trackConns(ln, s.config.MaxConnsPerIP)
+	served := make(chan error, 1)
+	go func() { served <- s.fast.Serve(tracked) }()
+	select {
+	case err := <-served:
+		_ = tracked.Close()
+		tracked.closeConns(true)
+		if err != nil {
+			return fmt.Errorf("serve http: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+	}
+	err := s.shutdown(context.WithoutCancel(ctx), tracked)
+	return errors.Join(err, <-served)
+}
+
+func (s *Server) shutdown(ctx context.Context, tracked *trackedListener) error {
+	s.stopping.Store(true)
+	_ = tracked.Close()
+	tracked.closeConns(false)
+	ctx, cancel := context.WithTimeout(ctx, s.config.ShutdownTimeout)
+	defer cancel()
+	if err := s.fast.ShutdownWithContext(ctx); err != nil {
+		tracked.closeConns(true)
+		return fmt.Errorf("answer the requests in flight: %w", err)
+	}
+	return nil
+}
+
+// requestContext bounds what a handler waits for. It is no child of Serve's context: a request in flight is answered.
+func (s *Server) requestContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), s.config.RequestTimeout)
+}
+
+// fastLogger hands fasthttp's complaints about connections to the log.
+type fastLogger struct{ log *slog.Logger }
+
+// Printf logs one complaint.
+func (l fastLogger) Printf(format string, args ...any) {
+	l.log.Warn("http connection", "detail", fmt.Sprintf(format, args...))
+}
