@@ -1,0 +1,186 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
+)
+
+// small is a sale of 20 units to 50 buyers.
+func small(target string) Options {
+	return Options{
+		Target: target, AdminToken: adminToken, Buyers: 50, Units: 20, Connections: 4,
+		Timeout: 10 * time.Second, LedgerWait: 10 * time.Second,
+	}
+}
+
+func TestRushSellsExactly(t *testing.T) {
+	s := &shop{}
+	o := small(s.open(t))
+	var shown bytes.Buffer
+	o.Out = &shown
+
+	report, err := Rush(t.Context(), o)
+
+	require.NoError(t, err)
+	assert.True(t, report.Proven)
+	assert.Equal(t, []Breach{}, report.Violations, "a list in JSON too")
+	assert.EqualValues(t, 20, report.Accepted)
+	assert.Equal(t, map[string]int64{"sold_out": 30}, report.Refused)
+	assert.Empty(t, report.Failed)
+	assert.Equal(t, Stock{Initial: 20, Sold: 20}, report.Stock)
+	assert.EqualValues(t, 20, report.Durable)
+	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice", report.Verdict())
+	assert.InEpsilon(t, 50/report.SellingSeconds, report.RequestsPerSecond, 1e-9)
+	assert.InEpsilon(t, 20/report.SellingSeconds, report.AcceptedPerSecond, 1e-9)
+	assert.Positive(t, report.Latency.P50Us)
+	assert.GreaterOrEqual(t, report.Latency.MaxUs, report.Latency.P99Us)
+	assert.Len(t, s.users, 50, "every buyer is another user")
+	assert.Len(t, s.looked, 20, "every accepted order is looked up")
+	assert.Equal(t, "selling: 50 of 50\nledger: 20 of 20\n", shown.String())
+}
+
+func TestRushSellsToAllWhenThereIsEnough(t *testing.T) {
+	s := &shop{}
+	o := small(s.open(t))
+	o.Buyers = 10
+	report, err := Rush(t.Context(), o)
+	require.NoError(t, err)
+	assert.Equal(t, "sold exactly: 10 of 20, nothing lost, nothing twice", report.Verdict())
+	assert.Equal(t, Stock{Initial: 20, Current: 10, Sold: 10}, report.Stock)
+}
+
+func TestRushUsesAFreshProduct(t *testing.T) {
+	s := &shop{}
+	o := small(s.open(t))
+	first, err := Rush(t.Context(), o)
+	require.NoError(t, err)
+	second, err := Rush(t.Context(), o)
+	require.NoError(t, err)
+	assert.Regexp(t, `^bench-\d+-[0-9a-f]{8}$`, first.Product)
+	assert.NotEqual(t, first.Product, second.Product)
+}
+
+func TestRushWaitsForTheLedger(t *testing.T) {
+	s := &shop{onLookup: func(_ string, looked int, o *shopOrder) { o.Durable = looked >= 3 }}
+	report, err := Rush(t.Context(), small(s.open(t)))
+	require.NoError(t, err)
+	assert.EqualValues(t, 20, report.Durable)
+	assert.Len(t, s.looked, 20)
+	for id, looked := range s.looked {
+		assert.Equal(t, 3, looked, "lookups of %s", id)
+	}
+}
+
+func TestRushCountsFailuresApart(t *testing.T) {
+	s := &shop{onOrder: func(_ *shop, ctx *fasthttp.RequestCtx, n int) bool {
+		switch {
+		case n <= 3:
+			refuse(ctx, 503, "overloaded", "")
+		case n == 4:
+			ctx.SetStatusCode(429)
+		default:
+			return false
+		}
+		return true
+	}}
+	report, err := Rush(t.Context(), small(s.open(t)))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int64{"503 overloaded": 3, "429": 1}, report.Failed)
+	assert.EqualValues(t, 20, report.Accepted)
+	assert.EqualValues(t, 26, report.Refused["sold_out"])
+	assert.Zero(t, report.Unresolved, "both are definite")
+	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice; failed requests: 4", report.Verdict())
+}
+
+func TestRushWithoutAnySale(t *testing.T) {
+	s := &shop{onOrder: func(_ *shop, ctx *fasthttp.RequestCtx, _ int) bool {
+		refuse(ctx, 503, "unavailable", "")
+		return true
+	}}
+	report, err := Rush(t.Context(), small(s.open(t)))
+	require.ErrorIs(t, err, ErrNoSale)
+	require.ErrorContains(t, err, "503 unavailable 50")
+	assert.False(t, report.Proven)
+	assert.Contains(t, report.Verdict(), "NOT PROVEN")
+}
+
+func TestRushNeedsTheAdminToken(t *testing.T) {
+	s := &shop{}
+	o := small(s.open(t))
+	o.AdminToken = "wrong"
+	_, err := Rush(t.Context(), o)
+	require.ErrorContains(t, err, "status 403 forbidden")
+	assert.Empty(t, s.users, "nobody may order what does not exist")
+}
+
+func TestRushWithoutAServer(t *testing.T) {
+	o := small("http://127.0.0.1:1")
+	_, err := Rush(t.Context(), o)
+	require.ErrorContains(t, err, "connection refused")
+}
+
+func TestRushEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &shop{onOrder: func(_ *shop, _ *fasthttp.RequestCtx, n int) bool {
+		if n == 10 {
+			cancel()
+		}
+		return false
+	}}
+	report, err := Rush(ctx, small(s.open(t)))
+	require.ErrorIs(t, err, context.Canceled)
+	assert.False(t, report.Proven)
+	assert.GreaterOrEqual(t, report.Accepted, int64(10))
+	assert.Less(t, s.arrived, 20, "who has not ordered yet stays away")
+}
+
+func TestRushRefusesOptions(t *testing.T) {
+	tests := map[string]func(*Options){
+		"no target":            func(o *Options) { o.Target = "" },
+		"target without http":  func(o *Options) { o.Target = "127.0.0.1:3000" },
+		"product for a script": func(o *Options) { o.Product = `a"b` },
+		"too many buyers":      func(o *Options) { o.Buyers = maxBuyers + 1 },
+		"too many units":       func(o *Options) { o.Units = maxUnits + 1 },
+		"too many connections": func(o *Options) { o.Connections = maxConnections + 1 },
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := small("http://127.0.0.1:1")
+			change(&o)
+			_, err := Rush(t.Context(), o)
+			require.ErrorIs(t, err, ErrOptions)
+		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	o := Options{Target: "http://localhost"}.withDefaults()
+	require.NoError(t, o.check())
+	assert.Equal(t, 5000, o.Buyers)
+	assert.EqualValues(t, 1000, o.Units)
+	assert.Equal(t, 64, o.Connections)
+	assert.Equal(t, 5*time.Second, o.Timeout)
+	assert.Equal(t, 30*time.Second, o.LedgerWait)
+}
+
+func TestTargets(t *testing.T) {
+	tests := map[string]target{
+		"http://127.0.0.1:3000":    {addr: "127.0.0.1:3000", base: "http://127.0.0.1:3000"},
+		"http://shop/":             {addr: "shop:80", base: "http://shop"},
+		"https://shop/api/v1/":     {addr: "shop:443", base: "https://shop/api/v1", isTLS: true},
+		"http://[::1]:3000/api/v1": {addr: "[::1]:3000", base: "http://[::1]:3000/api/v1"},
+	}
+	for raw, want := range tests {
+		t.Run(raw, func(t *testing.T) {
+			got, err := parseTarget(raw)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+}

@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func sampleReport() Report {
+	return Report{
+		Target: "http://127.0.0.1:3000", Product: "bench-1752148800-00c0ffee", Buyers: 5000, Units: 1000, Connections: 64,
+		Accepted: 998, Refused: map[string]int64{"sold_out": 3990}, Failed: map[string]int64{"503 overloaded": 10, "504 outcome_unknown": 2},
+		Found:          2,
+		SellingSeconds: 0.0625, AcceptedPerSecond: 15968, RequestsPerSecond: 80000,
+		AcceptedLatency: Latency{P50Us: 1250, P95Us: 2400, P99Us: 3100, MaxUs: 12345},
+		RefusedLatency:  Latency{P50Us: 410, P95Us: 800, P99Us: 1100, MaxUs: 5000},
+		Latency:         Latency{P50Us: 500, P95Us: 1900, P99Us: 2800, MaxUs: 12345},
+		Stock:           Stock{Initial: 1000, Sold: 1000}, Durable: 1000, LedgerSeconds: 0.21, Proven: true, Violations: []Breach{},
+	}
+}
+
+func TestTables(t *testing.T) {
+	broken := sampleReport()
+	broken.Proven = false
+	broken.Violations = []Breach{
+		{Rule: ruleSold, Want: "1000", Got: "1003"},
+		{Rule: ruleFound, Want: "1000", Got: "999, not 0197f3a2-5c1e-7001-9a4b-3f6d2c8e1b70"},
+	}
+	quiet := Report{Target: "http://127.0.0.1:3000", Product: "demo", Buyers: 5000, Units: 1000, Connections: 64}
+	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet}
+	for name, report := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			require.NoError(t, report.WriteTable(&got))
+			compareGolden(t, filepath.Join("testdata", name+".golden"), got.Bytes())
+		})
+	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	report := sampleReport()
+	got, err := json.MarshalIndent(report, "", "  ")
+	require.NoError(t, err)
+	compareGolden(t, filepath.Join("testdata", "report.json.golden"), append(got, '\n'))
+}
+
+// compareGolden fails where the file is missing; `go test ./bench -update` writes it.
+func compareGolden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		require.NoError(t, os.WriteFile(path, got, 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err, "write it with -update")
+	assert.Equal(t, string(want), string(got))
+}
+
+func TestTableThatCannotBeWritten(t *testing.T) {
+	require.ErrorIs(t, sampleReport().WriteTable(brokenPipe{}), errPipe)
+}
+
+var errPipe = errors.New("pipe is broken")
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errPipe }
