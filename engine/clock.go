@@ -13,18 +13,18 @@ const clockWindow = 10 * time.Second
 // so the estimate is never ahead; the answer that travelled fastest gives the best one.
 type redisClock struct {
 	mu     sync.Mutex
-	offset int64 // ms to add to this process's monotonic clock
+	offset time.Duration // to add to this process's monotonic clock; finer than ms, for rounding may not put it ahead
 	taken  time.Time
 }
 
 // processStart anchors the monotonic clock.
 var processStart = time.Now()
 
-func monotonicMs(t time.Time) int64 { return t.Sub(processStart).Milliseconds() }
+func monotonic(t time.Time) time.Duration { return t.Sub(processStart) }
 
 // observe takes the time nowMs that a server gave in an answer received at.
 func (c *redisClock) observe(nowMs int64, at time.Time) {
-	offset := nowMs - monotonicMs(at)
+	offset := time.Duration(nowMs)*time.Millisecond - monotonic(at)
 	c.mu.Lock()
 	if offset >= c.offset || at.Sub(c.taken) > clockWindow {
 		c.offset, c.taken = offset, at
@@ -32,9 +32,16 @@ func (c *redisClock) observe(nowMs int64, at time.Time) {
 	c.mu.Unlock()
 }
 
+// reset forgets a server: the next answer comes from another one.
+func (c *redisClock) reset() {
+	c.mu.Lock()
+	c.taken = time.Time{}
+	c.mu.Unlock()
+}
+
 // at returns the server's time at an instant of this process, in ms.
 func (c *redisClock) at(t time.Time) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.offset + monotonicMs(t)
+	return (c.offset + monotonic(t)).Milliseconds()
 }

@@ -13,10 +13,11 @@ func (e *Engine) EpochKeys(partition int, epoch Epoch) (Keys, error) {
 	return NewKeys(e.config.Prefix, partition, epoch.Namespace)
 }
 
-// Shut stops every writing script in a namespace, so that its log can be drained to its end. It returns the sequence
-// of the last entry; found is false where the namespace is not there.
-func (e *Engine) Shut(ctx context.Context, keys Keys) (sequence uint64, found bool, err error) {
-	fields, err := closeScript.run(ctx, e.client, []string{keys.Meta}, nil)
+// Shut stops every writing script in a namespace, so that its log can be drained to its end. The attempt is the
+// ledger's number of this try to bring the partition in line: only the latest one can open again. It returns the
+// sequence of the last entry; found is false where the namespace is not there.
+func (e *Engine) Shut(ctx context.Context, keys Keys, attempt uint64) (sequence uint64, found bool, err error) {
+	fields, err := closeScript.run(ctx, e.client, []string{keys.Meta}, []string{formatUint(attempt)})
 	if err != nil {
 		return 0, false, err
 	}
@@ -25,12 +26,16 @@ func (e *Engine) Shut(ctx context.Context, keys Keys) (sequence uint64, found bo
 	if r.err != nil {
 		return 0, false, fmt.Errorf("close.lua: %w", r.err)
 	}
+	if code == "STALE" {
+		return 0, false, fmt.Errorf("close.lua: attempt %d: a later one is under way: %w", attempt, errScriptRefused)
+	}
 	return uint64(n), code == "CLOSED", nil
 }
 
-// Open lets sales go on in a shut namespace whose sequence is the ledger's, on the history that the ledger names.
-func (e *Engine) Open(ctx context.Context, keys Keys, sequence uint64, replid string) error {
-	return e.runForOK(ctx, &openScript, []string{keys.Meta}, []string{formatUint(sequence), replid})
+// Open lets sales go on in a namespace that the same attempt has shut, whose sequence is the ledger's, on the history
+// that the ledger names.
+func (e *Engine) Open(ctx context.Context, keys Keys, sequence uint64, replid string, attempt uint64) error {
+	return e.runForOK(ctx, &openScript, []string{keys.Meta}, []string{formatUint(sequence), replid, formatUint(attempt)})
 }
 
 // Load writes one chunk, numbered from 1, into a hash of a namespace that is being rebuilt. Pairs are field, value.

@@ -71,6 +71,9 @@ func (e *Engine) Install(partition int, epoch Epoch) error {
 	if err != nil {
 		return err
 	}
+	if old.Replid != epoch.Replid {
+		p.clock.reset()
+	}
 	guard := GuardClosed
 	if old.Number == epoch.Number && old.Namespace == epoch.Namespace {
 		guard = old.guard

@@ -44,9 +44,9 @@ var (
 // its way out.
 func (s *script) run(ctx context.Context, client rueidis.Client, keys, args []string) ([]rueidis.RedisMessage, error) {
 	numKeys := strconv.Itoa(len(keys))
-	reply := client.Do(ctx, client.B().Arbitrary("EVALSHA", s.sha, numKeys).Keys(keys...).Args(args...).Build())
+	reply := doWithin(ctx, client, client.B().Arbitrary("EVALSHA", s.sha, numKeys).Keys(keys...).Args(args...).Build())
 	if redisErr, ok := rueidis.IsRedisErr(reply.Error()); ok && redisErr.IsNoScript() {
-		reply = client.Do(ctx, client.B().Arbitrary("EVAL", s.text, numKeys).Keys(keys...).Args(args...).Build())
+		reply = doWithin(ctx, client, client.B().Arbitrary("EVAL", s.text, numKeys).Keys(keys...).Args(args...).Build())
 	}
 	fields, err := reply.ToArray()
 	if err != nil {
@@ -58,14 +58,29 @@ func (s *script) run(ctx context.Context, client rueidis.Client, keys, args []st
 	return fields, nil
 }
 
+// doWithin runs a command and is back when ctx ends. rueidis is not: whoever needs a new connection waits for the dial
+// that somebody else has begun, and a handshake that was broken off takes it another second to close (1.0.79). So a call
+// given up may live on for up to two seconds.
+func doWithin(ctx context.Context, client rueidis.Client, command rueidis.Completed) rueidis.RedisResult {
+	answer := make(chan rueidis.RedisResult, 1)
+	go func() { answer <- client.Do(ctx, command) }()
+	select {
+	case reply := <-answer:
+		return reply
+	case <-ctx.Done():
+		return rueidis.NewErrorResult(ctx.Err())
+	}
+}
+
 // definiteNo are the error replies that Redis gives before a script has written anything.
 var definiteNo = []string{
 	"NOSCRIPT", "NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "READONLY", "OOM", "MASTERDOWN",
 }
 
-// executed tells whether a script that failed with err may have run: false only where it certainly has not.
+// maybeExecuted tells whether a script that failed with err may have run: false only where it certainly has not.
 func maybeExecuted(err error) bool {
-	if redisErr, ok := rueidis.IsRedisErr(err); ok {
+	var redisErr *rueidis.RedisError // rueidis.IsRedisErr does not look behind %w
+	if errors.As(err, &redisErr) {
 		for _, prefix := range definiteNo {
 			if strings.HasPrefix(redisErr.Error(), prefix) {
 				return false

@@ -3,7 +3,7 @@
 --
 -- guard(metaKey, watermark, deadlineMs) returns code, nowMs, meta
 --   code, in order of precedence:
---     MISSING  no meta: the server was flushed, restored or never held this epoch
+--     MISSING  no meta, or one that was never sealed: the server was flushed, restored or never held this epoch
 --     CLOSED   the partition is being brought in line
 --     FENCED   not a primary, or not the server history that meta was opened on
 --     BEHIND   this server has forgotten entries that the ledger holds
@@ -15,7 +15,7 @@ local function guard(metaKey, watermark, deadlineMs)
   local meta = redis.call('HMGET', metaKey, 'state', 'replid', 'sequence', 'time', 'orders')
   local time = redis.call('TIME')
   local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
-  if not meta[1] then return 'MISSING', nowMs end
+  if not meta[3] then return 'MISSING', nowMs end
   meta[3], meta[4], meta[5] = tonumber(meta[3]), tonumber(meta[4]), tonumber(meta[5])
   if meta[4] > nowMs then nowMs = meta[4] end
   if meta[1] ~= 'open' then return 'CLOSED', nowMs end

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- trim.lua: forget what is in the ledger: log entries past the grace and the records of their orders.
 --
 -- KEYS 1 meta    hash
@@ -13,6 +13,8 @@
 --   {OK, nowMs, entries removed, records removed}
 --
 -- Invariant: a record goes only with the entry of its own last change, and never while it is a hold ('p').
+-- An entry that nobody can read goes too: the ledger has it among its dead letters. Runs without memory (allow-oom),
+-- for it frees some.
 --@include guard.lua
 
 local watermark, graceMs = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -23,8 +25,8 @@ local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[1] .. '-0', 'COUNT', ARG
 local removed, gone, last = 0, {}, nil
 for i = 1, #entries do
   local fields = entries[i][2]
-  if nowMs - tonumber(fields[2]) < graceMs then break end
-  if fields[1] == 'orders' then
+  if nowMs - (tonumber(fields[2]) or 0) < graceMs then break end
+  if fields[1] == 'orders' and #fields > 2 then
     local ids = {}
     for f = 3, #fields, 2 do ids[#ids + 1] = fields[f] end
     local records = redis.call('HMGET', KEYS[2], unpack(ids))

@@ -10,6 +10,8 @@ CREATE TABLE partitions (
     sequence       bigint      NOT NULL DEFAULT 0,
     orders         bigint      NOT NULL DEFAULT 0, -- running count of orders drained, over all epochs
     refused        bigint      NOT NULL DEFAULT 0, -- running count of orders refused or dead
+    attempt        bigint      NOT NULL DEFAULT 0, -- attempts to bring in line; only the latest may publish
+    stale          text[]      NOT NULL DEFAULT '{}', -- namespaces in Redis that are not in force, to be dropped
     rebuild_reason text,                           -- set: Redis ran ahead of the ledger and is to be rebuilt
     operator_hold  text,                           -- set: no machine may open this partition
     updated_at     timestamptz NOT NULL DEFAULT now()

@@ -7,11 +7,17 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"flashsale/engine"
 )
 
 // alignTimeout bounds one attempt to bring a partition in line.
 const alignTimeout = 10 * time.Minute
+
+// operatorRebuild is the rebuild_reason by which an operator says that the ledger is to be the truth although the log
+// has a gap. See docs/operations.md.
+const operatorRebuild = "operator"
 
 // align brings Redis and the ledger in line: close, drain, then adopt what is there or rebuild it from the ledger.
 // Every step is a compare-and-set, so a process that was paused in the middle does no harm when it wakes up.
@@ -23,9 +29,15 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if err != nil {
 		return err
 	}
+	if at.attempt, err = l.beginAttempt(ctx, at); err != nil {
+		return err
+	}
 	because := cmp.Or(at.rebuildReason, l.suspect, string(guard))
 	l.suspect = ""
 	at, whole, err := l.drainShut(ctx, at)
+	if errors.Is(err, errGap) && at.rebuildReason == operatorRebuild {
+		err = nil
+	}
 	if errors.Is(err, errGap) {
 		return l.hold(ctx, at, "Redis has trimmed or lost log entries that the ledger does not have")
 	}
@@ -47,6 +59,23 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	return nil
 }
 
+const countAttempt = `
+UPDATE partitions SET attempt = attempt + 1
+ WHERE partition = $1 AND epoch = $2 AND namespace = $3 AND operator_hold IS NULL
+RETURNING attempt`
+
+// beginAttempt takes the number of this attempt: whoever began earlier can publish and open no more.
+func (l *leader) beginAttempt(ctx context.Context, at position) (attempt uint64, err error) {
+	err = l.conn.QueryRow(ctx, countAttempt, l.partition, at.epoch.Number, at.epoch.Namespace).Scan(&attempt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, errMoved
+	}
+	if err != nil {
+		return 0, fmt.Errorf("begin to bring in line: %w", err)
+	}
+	return attempt, nil
+}
+
 // drainShut shuts the namespace and drains its log to the end. whole tells whether ledger and Redis then agree on the
 // sequence, so that equal sequence means equal state.
 func (l *leader) drainShut(ctx context.Context, at position) (to position, whole bool, err error) {
@@ -57,7 +86,7 @@ func (l *leader) drainShut(ctx context.Context, at position) (to position, whole
 	if err != nil {
 		return at, false, err
 	}
-	sequence, found, err := l.engine.Shut(ctx, keys)
+	sequence, found, err := l.engine.Shut(ctx, keys, at.attempt)
 	if err != nil || !found {
 		return at, false, err
 	}
@@ -74,7 +103,7 @@ func (l *leader) drainShut(ctx context.Context, at position) (to position, whole
 
 const publishReplid = `
 UPDATE partitions SET replid = $4, updated_at = now()
- WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $5 AND operator_hold IS NULL`
+ WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $5 AND attempt = $6 AND operator_hold IS NULL`
 
 // adopt lets sales go on where they stopped, on the server's present history.
 func (l *leader) adopt(ctx context.Context, at position, replid string) error {
@@ -85,14 +114,15 @@ func (l *leader) adopt(ctx context.Context, at position, replid string) error {
 	if err := l.link.RewriteAOF(ctx); err != nil {
 		return err
 	}
-	tag, err := l.conn.Exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid, at.epoch.Namespace)
+	tag, err := l.conn.Exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid,
+		at.epoch.Namespace, at.attempt)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	if tag.RowsAffected() != 1 {
 		return errMoved
 	}
-	return l.engine.Open(ctx, keys, at.sequence, replid)
+	return l.engine.Open(ctx, keys, at.sequence, replid, at.attempt)
 }
 
 // hold gives a partition to an operator: no machine can close this gap.

@@ -115,6 +115,41 @@ func TestALedgerThatWentBackIsHeldForAnOperator(t *testing.T) {
 	require.Contains(t, n.State(partition).Reason, "held by an operator")
 }
 
+func TestAGapInTheLogIsHeldUntilAnOperatorDecides(t *testing.T) {
+	s := newStack(t, devstack.TestRedis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	_, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 1)
+	partition := n.PartitionOf("lamp")
+	epoch, _ := s.epochOf(t, partition)
+	n.stop()
+
+	// Two entries that nobody drained, of which the first is gone.
+	s.appendEntry(t, n, "lamp", "orders", "1", "an-id", "a record")
+	s.appendEntry(t, n, "lamp", "orders", "1", "an-id", "a record")
+	keys, err := n.EpochKeys(partition, n.State(partition).Epoch)
+	require.NoError(t, err)
+	c := client(t, s.redisURL)
+	oldest, err := c.Do(t.Context(), c.B().Xrevrange().Key(keys.Log).End("+").Start("-").Count(2).Build()).AsXRange()
+	require.NoError(t, err)
+	require.NoError(t, c.Do(t.Context(), c.B().Xdel().Key(keys.Log).Id(oldest[1].ID).Build()).Error())
+
+	s.startShut(t)
+	const held = `SELECT count(*) FROM partitions WHERE operator_hold IS NOT NULL`
+	eventually(t, "the partition to be held", func() bool { return s.count(t, held) == 1 })
+
+	_, err = s.pool.Exec(t.Context(), `UPDATE partitions SET operator_hold = NULL, rebuild_reason = 'operator' WHERE operator_hold IS NOT NULL`)
+	require.NoError(t, err)
+	again := s.start(t)
+	_, err = again.buy("lamp", "bob", 1)
+	require.NoError(t, err)
+	later, _ := s.epochOf(t, partition)
+	require.Equal(t, epoch+1, later)
+	s.awaitLedger(t, again, "lamp", 2)
+}
+
 func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	s := newStack(t, devstack.TestSharedRedis(t))
 	s.config.Prefix = "partitions-test"

@@ -89,6 +89,9 @@ func (l *leader) round(ctx context.Context) error {
 	case guard != engine.GuardOK || at.rebuildReason != "" || l.suspect != "":
 		return l.align(ctx, at, guard)
 	}
+	if err := l.dropStale(ctx, at); err != nil {
+		return err
+	}
 	if err := l.handOver(ctx); err != nil {
 		return err
 	}

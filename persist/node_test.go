@@ -73,8 +73,16 @@ func client(t testing.TB, url string) rueidis.Client {
 	return c
 }
 
-// start runs a node until the test ends or its stop is called.
+// start runs a node until the test ends or its stop is called, and waits until it takes orders.
 func (s *stack) start(t testing.TB) *node {
+	t.Helper()
+	n := s.startShut(t)
+	n.awaitOpen(t)
+	return n
+}
+
+// startShut runs a node without waiting for anything.
+func (s *stack) startShut(t testing.TB) *node {
 	t.Helper()
 	e, err := engine.New(client(t, s.redisURL), s.config)
 	require.NoError(t, err)
@@ -88,7 +96,6 @@ func (s *stack) start(t testing.TB) *node {
 	n := &node{Engine: e, store: persist.NewStore(pool, e)}
 	n.stop = func() { lanes(); ledger() }
 	t.Cleanup(n.stop)
-	n.awaitOpen(t)
 	return n
 }
 

@@ -20,6 +20,8 @@ type position struct {
 	orders        int64
 	refused       int64
 	rebuildReason string // "" = none
+	attempt       uint64 // to bring in line, the latest
+	stale         []string
 }
 
 func (p *position) watermark() engine.Watermark {
@@ -34,14 +36,15 @@ type querier interface {
 }
 
 const selectPosition = `
-SELECT epoch, namespace, replid, sequence, orders, refused, coalesce(rebuild_reason, ''), coalesce(operator_hold, '')
+SELECT epoch, namespace, replid, sequence, orders, refused, coalesce(rebuild_reason, ''), coalesce(operator_hold, ''),
+       attempt, stale
   FROM partitions
  WHERE partition = $1`
 
 func readPosition(ctx context.Context, db querier, partition int) (position, error) {
 	var p position
 	err := db.QueryRow(ctx, selectPosition, partition).Scan(&p.epoch.Number, &p.epoch.Namespace, &p.epoch.Replid,
-		&p.sequence, &p.orders, &p.refused, &p.rebuildReason, &p.epoch.Held)
+		&p.sequence, &p.orders, &p.refused, &p.rebuildReason, &p.epoch.Held, &p.attempt, &p.stale)
 	if err != nil {
 		return position{}, fmt.Errorf("position of partition %d: %w", partition, err)
 	}

@@ -12,25 +12,22 @@ import (
 )
 
 // rebuild writes what the ledger has into a namespace of its own, and publishes that as the next epoch unless the
-// ledger has moved meanwhile; then the namespace is dropped.
+// ledger has moved meanwhile. A namespace that is not in force is on the ledger's list of those to be dropped, from
+// before its first key until it is gone.
 func (l *leader) rebuild(ctx context.Context, at position, replid string) error {
 	next := engine.Epoch{Number: at.epoch.Number + 1, Namespace: engine.NewNamespace(at.epoch.Number + 1), Replid: replid}
 	keys, err := l.engine.EpochKeys(l.partition, next)
 	if err != nil {
 		return err
 	}
-	if err := l.fill(ctx, at, keys, next); err == nil {
-		err = l.publish(ctx, at, next)
-		if err == nil {
-			return l.dropOld(ctx, at)
-		}
+	const list = `UPDATE partitions SET stale = array_append(stale, $2) WHERE partition = $1`
+	if _, err := l.conn.Exec(ctx, list, l.partition, next.Namespace); err != nil {
+		return fmt.Errorf("list the new namespace: %w", err)
 	}
-	dropCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerTimeout)
-	defer cancel()
-	if dropErr := l.engine.Drop(dropCtx, keys); dropErr != nil {
-		l.log.Warn("an unpublished namespace is left in Redis", "namespace", next.Namespace, "error", dropErr)
+	if err := l.fill(ctx, at, keys, next); err != nil {
+		return err
 	}
-	return err
+	return l.publish(ctx, at, next)
 }
 
 func (l *leader) fill(ctx context.Context, at position, keys engine.Keys, next engine.Epoch) error {
@@ -46,12 +43,13 @@ func (l *leader) fill(ctx context.Context, at position, keys engine.Keys, next e
 
 const publishEpoch = `
 UPDATE partitions
-   SET epoch = $4, namespace = $5, replid = $6, sequence = 0, rebuild_reason = NULL, updated_at = now()
- WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $7 AND operator_hold IS NULL`
+   SET epoch = $4, namespace = $5, replid = $6, sequence = 0, rebuild_reason = NULL, updated_at = now(),
+       stale = array_remove(array_append(array_remove(stale, $5), namespace), '')
+ WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $7 AND attempt = $8 AND operator_hold IS NULL`
 
 func (l *leader) publish(ctx context.Context, at position, next engine.Epoch) error {
 	tag, err := l.conn.Exec(ctx, publishEpoch, l.partition, at.epoch.Number, at.sequence, next.Number, next.Namespace,
-		next.Replid, at.epoch.Namespace)
+		next.Replid, at.epoch.Namespace, at.attempt)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
@@ -61,16 +59,20 @@ func (l *leader) publish(ctx context.Context, at position, next engine.Epoch) er
 	return nil
 }
 
-func (l *leader) dropOld(ctx context.Context, at position) error {
-	if at.epoch.Namespace == "" {
-		return nil
-	}
-	old, err := l.engine.EpochKeys(l.partition, at.epoch)
-	if err != nil {
-		return err
-	}
-	if err := l.engine.Drop(ctx, old); err != nil {
-		l.log.Warn("the old namespace is left in Redis", "namespace", at.epoch.Namespace, "error", err)
+// dropStale removes the namespaces that are not in force from Redis and from the list.
+func (l *leader) dropStale(ctx context.Context, at position) error {
+	for _, namespace := range at.stale {
+		keys, err := l.engine.EpochKeys(l.partition, engine.Epoch{Namespace: namespace})
+		if err != nil {
+			return err
+		}
+		if err := l.engine.Drop(ctx, keys); err != nil {
+			return err
+		}
+		const unlist = `UPDATE partitions SET stale = array_remove(stale, $2) WHERE partition = $1 AND namespace <> $2`
+		if _, err := l.conn.Exec(ctx, unlist, l.partition, namespace); err != nil {
+			return fmt.Errorf("unlist a namespace: %w", err)
+		}
 	}
 	return nil
 }

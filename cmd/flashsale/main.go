@@ -1,0 +1,67 @@
+// Command flashsale is the reservation engine: server, migrations and bench in one binary.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// cli is everything the command line takes.
+type cli struct {
+	Config kong.ConfigFlag `env:"FLASHSALE_CONFIG" help:"File with NAME=value lines, the names those of the environment. Default: .env where there is one." placeholder:"FILE"`
+
+	Serve   serveCmd   `cmd:"" help:"Run the service."`
+	Migrate migrateCmd `cmd:"" help:"Bring the ledger's schema up or down, or show where it is."`
+	Bench   benchCmd   `cmd:"" help:"Send a crowd of buyers to a service and prove that it sold exactly what it had."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "flashsale: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	var c cli
+	parser, err := newParser(&c)
+	if err != nil {
+		return err
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return parsed.Run()
+}
+
+func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
+		kong.Name("flashsale"),
+		kong.Description("The reservation engine for flash sales: Redis decides, Postgres remembers."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Configuration(loadEnvFile, ".env"),
+	}, options...)...)
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run() error {
+	_, err := fmt.Println("flashsale " + version)
+	return err
+}

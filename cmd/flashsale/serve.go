@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/rueidis"
+
+	"flashsale/engine"
+	"flashsale/httpapi"
+	"flashsale/persist"
+)
+
+type serveCmd struct {
+	stores
+	hot
+
+	Host        string `env:"HOST" group:"HTTP" help:"Address to listen on." default:"127.0.0.1"`
+	Port        int    `env:"PORT" group:"HTTP" help:"Port to listen on." default:"3000"`
+	AdminToken  string `env:"ADMIN_TOKEN" group:"HTTP" help:"Environment or file only." hidden:"" secret:"yes"`
+	NodeEnv     string `env:"NODE_ENV" group:"HTTP" help:"development or production: production logs JSON and never migrates by itself." default:"development" enum:"development,production,test"`
+	FrontendURL string `env:"FRONTEND_URL" group:"HTTP" help:"Origin whose pages may call the API." placeholder:"URL"`
+}
+
+// Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
+func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
+	if err := refuseSecrets(parsed); err != nil {
+		return err
+	}
+	psql := ""
+	if s.Dev {
+		stack, err := startStack(ctx, &s.stores, false)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stack.Close()) }()
+		psql = stack.PsqlCommand()
+	}
+	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production))
+	if err := s.chooseAdminToken(); err != nil {
+		return err
+	}
+	fmt.Println("settings, as they are in force:")
+	fmt.Print(describeSettings(parsed))
+
+	n, err := s.newNode(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	if err != nil {
+		return fmt.Errorf("listen: %w; PORT chooses another port", err)
+	}
+	return n.serve(ctx, s, ln, func(ctx context.Context) error {
+		return n.welcome(ctx, s, ln.Addr().String(), psql)
+	})
+}
+
+const production = "production"
+
+var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set in production")
+
+// chooseAdminToken makes a token for this run where development has none.
+func (s *serveCmd) chooseAdminToken() error {
+	if s.AdminToken != "" {
+		return nil
+	}
+	if s.NodeEnv == production {
+		return errNoAdminToken
+	}
+	var random [16]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("admin token: %w", err)
+	}
+	s.AdminToken = hex.EncodeToString(random[:])
+	return nil
+}
+
+// node is one process: its connections and its services.
+type node struct {
+	redis   rueidis.Client
+	pool    *pgxpool.Pool
+	engine  *engine.Engine
+	store   *persist.Store
+	keeper  *persist.Keeper
+	metrics *metrics.Set
+}
+
+// newNode connects to both stores and checks that they belong together.
+func (s *serveCmd) newNode(ctx context.Context) (*node, error) {
+	n := &node{metrics: metrics.NewSet()}
+	if err := n.connect(ctx, s); err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
+	if n.pool, err = persist.Connect(ctx, s.databaseURL(), s.Partitions); err != nil {
+		return err
+	}
+	if err := prepareSchema(ctx, n.pool, s.NodeEnv != production); err != nil {
+		return err
+	}
+	if err := persist.EnsurePartitions(ctx, n.pool, s.Partitions); err != nil {
+		return err
+	}
+	if n.redis, err = engine.Connect(ctx, s.redisURL()); err != nil {
+		return err
+	}
+	config := s.engineConfig(s.Partitions)
+	config.Metrics = n.metrics
+	if n.engine, err = engine.New(n.redis, config); err != nil {
+		return err
+	}
+	if err := n.engine.ClaimKeyspace(ctx); err != nil {
+		return err
+	}
+	n.store = persist.NewStore(n.pool, n.engine)
+	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
+		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, Metrics: n.metrics,
+	})
+	return nil
+}
+
+var errSchemaBehind = errors.New("the ledger's schema is behind this version: run `flashsale migrate up` first")
+
+// prepareSchema brings the ledger's schema up in development, and elsewhere refuses one that is behind.
+func prepareSchema(ctx context.Context, pool *pgxpool.Pool, migrate bool) error {
+	if migrate {
+		_, err := persist.MigrateUp(ctx, pool)
+		return err
+	}
+	steps, err := persist.MigrateStatus(ctx, pool)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		if !step.Applied {
+			return fmt.Errorf("%w (%s is missing)", errSchemaBehind, step.Name)
+		}
+	}
+	return nil
+}
+
+func (n *node) close() {
+	if n.redis != nil {
+		n.redis.Close()
+	}
+	if n.pool != nil {
+		n.pool.Close()
+	}
+}
+
+// serve runs the process's services, and host beside them, until ctx ends or one of them does. The door is the first to
+// be shut: requests in flight still find the engine, and what the engine has confirmed still finds the drainer.
+func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host service) error {
+	server := httpapi.New(httpapi.Deps{
+		Reserver: n.engine, Orders: n.store, Catalog: n.store,
+		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
+	}, httpapi.Config{AdminToken: s.AdminToken, Version: version, Metrics: n.metrics})
+
+	return runInOrder(ctx,
+		func(ctx context.Context) error { return server.Serve(ctx, ln) },
+		host,
+		n.engine.Run,
+		n.keeper.Run,
+	)
+}
+
+// welcome makes the demo product in development and says where everything is; then it waits for the end.
+func (n *node) welcome(ctx context.Context, s *serveCmd, address, psql string) error {
+	if s.Dev {
+		product, err := n.demo(ctx)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("demo product: %w", err)
+		}
+		if err == nil {
+			greet(address, product, s.AdminToken, psql)
+		}
+	}
+	slog.Info("open", "address", "http://"+address, "version", version)
+	<-ctx.Done()
+	slog.Info("closing: answering what is in flight, draining the log")
+	return nil
+}
+
+// demo waits until sales are open and makes the demo product where there is none.
+func (n *node) demo(ctx context.Context) (string, error) {
+	if err := n.awaitOpen(ctx); err != nil {
+		return "", err
+	}
+	return ensureDemo(ctx, n.store)
+}
+
+// awaitOpen waits until all partitions take orders.
+func (n *node) awaitOpen(ctx context.Context) error {
+	for partition := range n.engine.Partitions() {
+		if err := n.engine.AwaitOpen(ctx, partition); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"flashsale/engine"
+)
+
+// stores are the settings of the two servers behind the service. The names of the system that this one replaces work
+// as they are.
+type stores struct {
+	Dev     bool   `help:"Development: find or start a private Redis and Postgres, migrate, make a demo product."`
+	DataDir string `env:"DATA_DIR" help:"Where --dev keeps its data between runs. Default: a folder per user, outside the checkout." placeholder:"DIR"`
+
+	RedisURL      string `env:"REDIS_URL" group:"Redis" help:"redis://, rediss:// or unix:// address; ?addr=host:port adds cluster nodes, ?master_set=NAME names a Sentinel set." placeholder:"URL" secret:"url"`
+	RedisHost     string `env:"REDIS_HOST" group:"Redis" help:"Used where there is no REDIS_URL. Default: 127.0.0.1."`
+	RedisPort     int    `env:"REDIS_PORT" group:"Redis" help:"Default: 6379." placeholder:"PORT"`
+	RedisPassword string `env:"REDIS_PASSWORD" group:"Redis" help:"Environment or file only." hidden:"" secret:"yes"`
+
+	DatabaseURL      string `env:"DATABASE_URL" group:"Postgres" help:"postgres:// address or DSN of the ledger." placeholder:"URL" secret:"url"`
+	DatabaseHost     string `env:"DATABASE_HOST" group:"Postgres" help:"Used where there is no DATABASE_URL. Default: 127.0.0.1."`
+	DatabasePort     int    `env:"DATABASE_PORT" group:"Postgres" help:"Default: 5432." placeholder:"PORT"`
+	DatabaseUsername string `env:"DATABASE_USERNAME" group:"Postgres" help:"Default: postgres."`
+	DatabasePassword string `env:"DATABASE_PASSWORD" group:"Postgres" help:"Environment or file only." hidden:"" secret:"yes"`
+	DatabaseName     string `env:"DATABASE_NAME" group:"Postgres" help:"Default: flashsale."`
+
+	Partitions int `env:"PARTITIONS" group:"Engine" help:"Units of placement in Redis; fixed when a ledger is first used." default:"4"`
+}
+
+// hot are the settings of the hot path and the drain.
+type hot struct {
+	RedisPrefix    string        `env:"REDIS_PREFIX" group:"Engine" help:"First part of every Redis key." default:"fs"`
+	LockTTL        int           `env:"LOCK_TTL" group:"Engine" help:"Milliseconds within which a buyer's second order of a product is refused; 0 = off." default:"5000"`
+	RequestTimeout time.Duration `env:"REQUEST_TIMEOUT" group:"Engine" help:"Within which an order is decided." default:"2s"`
+	BatchSize      int           `env:"BATCH_SIZE" group:"Engine" help:"Orders one Redis call takes at the most." default:"128"`
+	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way." default:"2"`
+	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384"`
+	BacklogCap     int64         `env:"BACKLOG_CAP" group:"Engine" help:"Orders a partition may have waiting for the ledger." default:"5000000"`
+	OrderGrace     time.Duration `env:"ORDER_GRACE" group:"Engine" help:"How long a drained order stays in Redis." default:"10s"`
+	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000"`
+}
+
+const (
+	defaultHost         = "127.0.0.1"
+	defaultRedisPort    = 6379
+	defaultPostgresPort = 5432
+	defaultPostgresUser = "postgres"
+	defaultDatabaseName = "flashsale"
+)
+
+// redisURL returns the address as rueidis reads it.
+func (s *stores) redisURL() string {
+	if s.RedisURL != "" {
+		return s.RedisURL
+	}
+	u := url.URL{Scheme: "redis", Host: hostPort(s.RedisHost, s.RedisPort, defaultRedisPort)}
+	if s.RedisPassword != "" {
+		u.User = url.UserPassword("", s.RedisPassword)
+	}
+	return u.String()
+}
+
+// databaseURL returns the address as pgx reads it.
+func (s *stores) databaseURL() string {
+	if s.DatabaseURL != "" {
+		return s.DatabaseURL
+	}
+	user := cmp.Or(s.DatabaseUsername, defaultPostgresUser)
+	u := url.URL{
+		Scheme: "postgres", Host: hostPort(s.DatabaseHost, s.DatabasePort, defaultPostgresPort),
+		Path: "/" + cmp.Or(s.DatabaseName, defaultDatabaseName), User: url.User(user),
+	}
+	if s.DatabasePassword != "" {
+		u.User = url.UserPassword(user, s.DatabasePassword)
+	}
+	return u.String()
+}
+
+func hostPort(host string, port, defaultPort int) string {
+	return net.JoinHostPort(cmp.Or(host, defaultHost), strconv.Itoa(cmp.Or(port, defaultPort)))
+}
+
+// environment gives the stores that were named, wherever they were, under the names of the environment.
+func (s *stores) environment(name string) string {
+	port := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	named, ok := map[string]string{
+		"REDIS_URL": s.RedisURL, "REDIS_HOST": s.RedisHost, "REDIS_PORT": port(s.RedisPort),
+		"REDIS_PASSWORD": s.RedisPassword, "DATABASE_URL": s.DatabaseURL, "DATABASE_HOST": s.DatabaseHost,
+		"DATABASE_PORT": port(s.DatabasePort), "DATABASE_USERNAME": s.DatabaseUsername,
+		"DATABASE_PASSWORD": s.DatabasePassword, "DATABASE_NAME": s.DatabaseName,
+	}[name]
+	if !ok {
+		return os.Getenv(name)
+	}
+	return named
+}
+
+// engineConfig returns the engine's part of the settings.
+func (h *hot) engineConfig(partitions int) engine.Config {
+	return engine.Config{
+		Prefix: h.RedisPrefix, Partitions: partitions, BatchSize: h.BatchSize, InFlight: h.InFlight,
+		QueueLength: h.QueueLength, Timeout: h.RequestTimeout, LockTTL: time.Duration(h.LockTTL) * time.Millisecond,
+		BacklogCap: h.BacklogCap,
+	}
+}
+
+var errSecretOnCommandLine = errors.New("secrets are taken from the environment or a file only: everybody on a machine can read its command lines")
+
+// refuseSecrets fails where a secret was given as a flag.
+func refuseSecrets(parsed *kong.Context) error {
+	for _, path := range parsed.Path {
+		if path.Flag == nil || path.Resolved {
+			continue
+		}
+		value, _ := parsed.FlagValue(path.Flag).(string)
+		switch kind := path.Flag.Tag.Get("secret"); {
+		case kind == "yes", kind == "url" && masked(value) != value:
+			return fmt.Errorf("--%s: %w", path.Flag.Name, errSecretOnCommandLine)
+		}
+	}
+	return nil
+}
+
+// describeSettings lists every setting of the chosen command as it is in force, secrets masked.
+func describeSettings(parsed *kong.Context) string {
+	var b strings.Builder
+	for _, flag := range parsed.Flags() {
+		if len(flag.Envs) == 0 || flag.Group == nil {
+			continue
+		}
+		value := fmt.Sprint(parsed.FlagValue(flag))
+		switch {
+		case value == "" || value == "0" && flag.Default == "":
+			continue
+		case flag.Tag.Get("secret") == "yes":
+			value = "xxxxx"
+		case flag.Tag.Get("secret") == "url":
+			value = masked(value)
+		}
+		fmt.Fprintf(&b, "  %-18s %s\n", flag.Envs[0], value)
+	}
+	return b.String()
+}
+
+// masked replaces the password of a URL or DSN.
+func masked(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Scheme != "" {
+		query := u.Query()
+		if query.Has("password") {
+			query.Set("password", "xxxxx")
+			u.RawQuery = query.Encode()
+		}
+		return u.Redacted()
+	}
+	words := strings.Fields(address)
+	for i, word := range words {
+		if name, _, ok := strings.Cut(word, "="); ok && name == "password" {
+			words[i] = "password=xxxxx"
+		}
+	}
+	return strings.Join(words, " ")
+}
