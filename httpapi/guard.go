@@ -39,6 +39,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	s.route(ctx)
+	s.allowOrigin(ctx)
 	if s.stopping.Load() {
 		ctx.SetConnectionClose()
 	}

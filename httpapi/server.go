@@ -70,6 +70,7 @@ type Deps struct {
 type Config struct {
 	AdminToken string // for `Authorization: Bearer`; "" = nobody is admin
 	Version    string // shown by health
+	Origin     string // whose pages may read answers (CORS), as by [OriginOf]; "" = none
 
 	MaxBody         int           // bytes; default 4096
 	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64; 0 = no limit

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,4 +145,26 @@ func TestAnInterruptedServerAnswersAndDrains(t *testing.T) {
 	require.Less(t, took, 5*time.Second)
 	require.Equal(t, map[string]int{"201": got.accepted()}, got.answers, "everything in flight was answered")
 	require.EqualValues(t, got.accepted(), s.count(t, `SELECT count(*) FROM orders`), "the log is drained when the process ends")
+}
+
+// TestAnInterruptedServerDrainsItsBacklog holds the product's row, so that orders wait in the log when the server is told to
+// stop.
+func TestAnInterruptedServerDrainsItsBacklog(t *testing.T) {
+	s := newStores(t)
+	p := start(t, nil, s.env()...)
+	p.product("console", 1000)
+	block, err := s.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = block.Exec(t.Context(), `SELECT 1 FROM products FOR UPDATE`)
+	require.NoError(t, err)
+	for i := range 100 {
+		status, a := p.order("console", fmt.Sprint("buyer-", i))
+		require.Equal(t, http.StatusCreated, status, "%v", a)
+	}
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	eventually(t, "the door to shut", func() bool { return strings.Contains(p.output.String(), "draining the log") })
+	require.NoError(t, block.Rollback(t.Context()))
+	<-p.ended
+	require.True(t, p.cmd.ProcessState.Success(), "ended with %s", p.cmd.ProcessState)
+	require.EqualValues(t, 100, s.count(t, `SELECT count(*) FROM orders`))
 }

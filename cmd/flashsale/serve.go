@@ -167,10 +167,14 @@ func (n *node) close() {
 // serve runs the process's services, and host beside them, until ctx ends or one of them does. The door is the first to
 // be shut: requests in flight still find the engine, and what the engine has confirmed still finds the drainer.
 func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host service) error {
+	origin, err := httpapi.OriginOf(s.FrontendURL)
+	if err != nil {
+		return fmt.Errorf("FRONTEND_URL: %w", err)
+	}
 	server := httpapi.New(httpapi.Deps{
 		Reserver: n.engine, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
-	}, httpapi.Config{AdminToken: s.AdminToken, Version: version, Metrics: n.metrics})
+	}, httpapi.Config{AdminToken: s.AdminToken, Version: version, Origin: origin, Metrics: n.metrics})
 
 	return runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },
@@ -193,7 +197,7 @@ func (n *node) welcome(ctx context.Context, s *serveCmd, address, psql string) e
 	}
 	slog.Info("open", "address", "http://"+address, "version", version)
 	<-ctx.Done()
-	slog.Info("closing: answering what is in flight, draining the log")
+	slog.Info("closed; draining the log")
 	return nil
 }
 
