@@ -106,6 +106,9 @@ func (entry *Entry) parseFields(fields []string) error {
 	case "orders":
 		entry.Orders = parseLoggedOrders(fields[entryHead:], entry.Sequence)
 	case "change":
+		if len(fields) != entryHead+2 {
+			return fmt.Errorf("%d fields of a change", len(fields))
+		}
 		entry.Change = parseTakenChange(fields[entryHead], fields[entryHead+1])
 	default:
 		return fmt.Errorf("unknown kind %q", fields[0])
@@ -144,8 +147,13 @@ func parseTakenChange(product, value string) *TakenChange {
 	if taken.Err = parseCount(f[0], &taken.Number); taken.Err != nil {
 		return taken
 	}
-	taken.Applied, taken.Err = strconv.ParseInt(f[1], 10, 64)
+	if taken.Applied, taken.Err = strconv.ParseInt(f[1], 10, 64); taken.Err != nil {
+		return taken
+	}
 	taken.Refused = f[2] == "REFUSED"
+	if !taken.Refused && f[2] != "APPLIED" {
+		taken.Err = fmt.Errorf("change %q has an unknown status", value)
+	}
 	return taken
 }
 

@@ -83,14 +83,12 @@ func ParseRecord(id OrderID, record string) (Order, error) {
 	return o, nil
 }
 
+// parseCount reads digits and nothing else, as the scripts do: no sign.
 func parseCount(text string, into *int64) error {
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return err
 	}
-	if n < 0 {
-		return fmt.Errorf("%d is negative", n)
-	}
-	*into = n
+	*into = int64(n)
 	return nil
 }

@@ -23,7 +23,6 @@ end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'chunks')
 if meta[1] and meta[1] ~= 'loading' then return {'SEALED'} end
 if tonumber(ARGV[1]) ~= (tonumber(meta[2] or 0) + 1) then return {'ORDER'} end
-redis.call('HLEN', KEYS[2]) -- a wrong type is to fail here, before the first write
-if #ARGV > 2 then redis.call('HSET', KEYS[2], unpack(ARGV, 3)) end -- first, for half a pair fails it
+if #ARGV > 2 then redis.call('HSET', KEYS[2], unpack(ARGV, 3)) end -- first: a wrong type or half a pair fails it
 redis.call('HSET', KEYS[1], 'state', 'loading', 'chunks', ARGV[1])
 return {'OK'}

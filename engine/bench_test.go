@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack"
+)
+
+// BenchmarkReserveParallel has many buyers order at once, each once, from a product that never runs out.
+func BenchmarkReserveParallel(b *testing.B) {
+	n := startNode(b, connectTo(b, devstack.TestRedis(b, "appendonly no").URL()), Config{})
+	n.product(b, "a", MaxStock, onSale)
+	var buyers atomic.Int64
+	b.SetParallelism(100)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		r := NewReservation()
+		for pb.Next() {
+			now := time.Now()
+			r.Reset()
+			r.ID, r.Product, r.Quantity = n.NewOrderID("a", now), "a", 1
+			r.User = "buyer-" + strconv.FormatInt(buyers.Add(1), 10)
+			if err := n.Reserve(r, now); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "orders/s")
+	require.Equal(b, int64(b.N), n.stock(b, "a").Sold, "every order sold one unit")
+}
+
+// BenchmarkReserveAlone is what one buyer waits while nobody else is there.
+func BenchmarkReserveAlone(b *testing.B) {
+	n := startNode(b, connectTo(b, devstack.TestRedis(b, "appendonly no").URL()), Config{})
+	n.product(b, "a", MaxStock, onSale)
+	r := NewReservation()
+	b.ReportAllocs()
+	for b.Loop() {
+		now := time.Now()
+		r.Reset()
+		r.ID, r.Product, r.User, r.Quantity = n.NewOrderID("a", now), "a", "u", 1
+		if err := n.Reserve(r, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchmarkCall is a batch of 128 orders for 8 products.
+func benchmarkCall(n *node) *reserveCall {
+	c := &reserveCall{places: make(map[string]int)}
+	for i := range defaultBatchSize {
+		r := n.order("product-"+strconv.Itoa(i%8), "buyer-"+strconv.Itoa(i), 1)
+		r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
+		r.encode()
+		c.orders = append(c.orders, r)
+	}
+	return c
+}
+
+func BenchmarkBuildBatch(b *testing.B) {
+	n := newNode(b, connectTo(b, devstack.TestSharedRedis(b)), Config{Prefix: "buildbatch"})
+	c := benchmarkCall(n)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.build(1, 1_700_000_000_000, &n.config)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.orders)), "ns/order")
+}
+
+func BenchmarkDecodeReply(b *testing.B) {
+	n := newNode(b, connectTo(b, devstack.TestSharedRedis(b)), Config{Prefix: "decodereply"})
+	c := benchmarkCall(n)
+	for i := range 8 {
+		n.product(b, "product-"+strconv.Itoa(i), 1000, onSale)
+	}
+	c.build(0, time.Now().Add(time.Hour).UnixMilli(), &n.config)
+	var fields []rueidis.RedisMessage
+	for range 2 { // the second time they are replays, which have more to decode
+		var err error
+		fields, err = reserveScript.run(context.Background(), n.client, n.partitions[0].view.Load().reserve, c.args)
+		require.NoError(b, err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.decode(fields); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.orders)), "ns/order")
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack"
+)
+
+// Promise 19: a server that may throw stock away is refused, by its name.
+func TestConnectRefusesAnEvictingServer(t *testing.T) {
+	server := devstack.TestRedis(t, "appendonly no")
+	client := connectTo(t, server.URL())
+	for policy, refused := range map[string]bool{"allkeys-lru": true, "volatile-ttl": true, "noeviction": false} {
+		require.NoError(t, client.Do(t.Context(), client.B().Arbitrary("CONFIG", "SET", "maxmemory-policy", policy).Build()).Error())
+		other, err := Connect(t.Context(), server.URL())
+		if !refused {
+			require.NoError(t, err, "policy %s", policy)
+			other.Close()
+			continue
+		}
+		require.ErrorContains(t, err, policy)
+		require.ErrorContains(t, err, "set it to noeviction")
+	}
+}
+
+func TestConnectRefuses(t *testing.T) {
+	_, err := Connect(t.Context(), "http://example.org")
+	require.ErrorContains(t, err, "redis address")
+	_, err = Connect(t.Context(), "unix:///nobody/listens/here.sock")
+	require.ErrorContains(t, err, "connect to redis")
+}
+
+func TestKeyspaceIsClaimedOnce(t *testing.T) {
+	client := connectTo(t, devstack.TestSharedRedis(t))
+	n := newNode(t, client, Config{Prefix: "claim", Partitions: 2})
+	defer n.do(t, "DEL", keyspaceKey("claim"))
+	require.NoError(t, n.ClaimKeyspace(t.Context()))
+	require.NoError(t, n.ClaimKeyspace(t.Context()), "the same number again")
+	other, err := New(client, Config{Prefix: "claim", Partitions: 3})
+	require.NoError(t, err)
+	require.ErrorContains(t, other.ClaimKeyspace(t.Context()), "first used with 2 partitions, the setting says 3")
+}
+
+func TestConfigIsValidated(t *testing.T) {
+	for name, config := range map[string]Config{
+		"partitions":        {Partitions: MaxPartitions + 1},
+		"partitions ":       {Partitions: -1},
+		"batch size":        {BatchSize: maxBatchSize + 1},
+		"in-flight":         {InFlight: -1},
+		"queue length":      {QueueLength: -1},
+		"timeout":           {Timeout: time.Microsecond},
+		"backlog cap":       {BacklogCap: -1},
+		"lock not negative": {LockTTL: -1},
+		"gate":              {GateTTL: time.Second},
+		"key prefix":        {Prefix: "fs:{p00}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(nil, config)
+			require.ErrorContains(t, err, strings.TrimSpace(name))
+		})
+	}
+	_, err := New(nil, Config{})
+	require.NoError(t, err, "zero values become the defaults")
+}

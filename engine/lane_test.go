@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack"
+)
+
+// batchOf returns how many orders a call of reserve.lua carries.
+func batchOf(t tester, command []string) int {
+	t.Helper()
+	require.True(t, isScript(command, &reserveScript), "%q is no call of reserve.lua", command[:2])
+	args := command[3+6:]
+	products, err := strconv.Atoi(args[4])
+	require.NoError(t, err)
+	orders := args[5+products:]
+	require.Zero(t, len(orders)%4, "four arguments an order")
+	return len(orders) / 4
+}
+
+// held is an engine whose calls of reserve.lua wait until the test lets them go.
+type held struct {
+	*node
+	taps    *tap
+	arrived chan int      // size of a batch that is held
+	release chan struct{} // lets one go
+}
+
+func newHeld(t *testing.T, config Config) *held {
+	t.Helper()
+	h := &held{taps: &tap{Client: connectTo(t, devstack.TestSharedRedis(t))}, arrived: make(chan int), release: make(chan struct{})}
+	h.node = startNode(t, h.taps, config)
+	h.product(t, "a", 1000, onSale)
+	h.taps.mu.Lock()
+	h.taps.hold = func(command []string) {
+		if isScript(command, &reserveScript) && command[0] == "EVALSHA" {
+			h.arrived <- batchOf(t, command)
+			<-h.release
+		}
+	}
+	h.taps.mu.Unlock()
+	return h
+}
+
+// buyers start n buyers who each buy one unit, and return what they get.
+func (h *held) buyers(n int) <-chan error {
+	outcomes := make(chan error, n)
+	for i := range n {
+		go func() {
+			_, err := h.buy("a", "u"+strconv.Itoa(i), 1)
+			outcomes <- err
+		}()
+	}
+	return outcomes
+}
+
+func (h *held) awaitQueue(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, strconv.Itoa(n)+" queued orders", func() bool { return h.State(0).Queued == n })
+}
+
+func next[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(patience):
+		require.FailNow(t, "waited in vain", "for %s", what)
+		panic("unreachable")
+	}
+}
+
+func TestLaneGathersWhileACallIsInFlight(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "gather", InFlight: 1, BatchSize: 10, Timeout: patience})
+	first := h.buyers(1)
+	require.Equal(t, 1, next(t, h.arrived, "the first call"), "an idle lane sends a batch of one at once")
+	rest := h.buyers(25)
+	h.awaitQueue(t, 25)
+	require.Empty(t, h.arrived, "one call in flight at a time")
+
+	h.release <- struct{}{}
+	require.NoError(t, next(t, first, "the first order"))
+	for _, want := range []int{10, 10, 5} {
+		require.Equal(t, want, next(t, h.arrived, "the next batch"), "what gathered goes together, at most a batch")
+		h.release <- struct{}{}
+	}
+	for range 25 {
+		require.NoError(t, next(t, rest, "an order"))
+	}
+	require.Equal(t, int64(26), h.stock(t, "a").Sold)
+}
+
+func TestLaneKeepsInFlightCallsUnderWay(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "inflight", InFlight: 2, Timeout: patience})
+	outcomes := h.buyers(1)
+	next(t, h.arrived, "the first call")
+	second := h.buyers(1)
+	require.Equal(t, 1, next(t, h.arrived, "the second call"), "two calls may be under way")
+	third := h.buyers(1)
+	h.awaitQueue(t, 1)
+	require.Empty(t, h.arrived, "no third call")
+	go func() {
+		for range h.arrived { // the sizes do not matter
+		}
+	}()
+	close(h.release)
+	for _, c := range []<-chan error{outcomes, second, third} {
+		require.NoError(t, next(t, c, "an order"))
+	}
+	h.stop()
+	close(h.arrived)
+}
+
+func TestFullQueueIsShed(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "shed", InFlight: 1, QueueLength: 5, Timeout: patience})
+	first := h.buyers(1)
+	next(t, h.arrived, "the first call")
+	waiting := h.buyers(5)
+	h.awaitQueue(t, 5)
+	_, err := h.buy("a", "late", 1)
+	require.ErrorIs(t, err, ErrQueueFull, "the sixth is shed at once")
+	require.Positive(t, ErrQueueFull.RetryAfter)
+	h.release <- struct{}{}
+	require.NoError(t, next(t, first, "the first order"))
+	require.Equal(t, 5, next(t, h.arrived, "the queue"))
+	h.release <- struct{}{}
+	for range 5 {
+		require.NoError(t, next(t, waiting, "a queued order"))
+	}
+	require.Equal(t, int64(6), h.stock(t, "a").Sold, "the order that was shed must not have happened")
+}
+
+// At SIGTERM what is queued is decided, and what comes later refused.
+func TestStopDecidesWhatIsQueued(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "stop", InFlight: 1, Timeout: patience})
+	first := h.buyers(1)
+	next(t, h.arrived, "the first call")
+	waiting := h.buyers(3)
+	h.awaitQueue(t, 3)
+	stopped := make(chan struct{})
+	go func() { h.stop(); close(stopped) }()
+	eventually(t, "the lane shut", func() bool {
+		h.partitions[0].lane.mu.Lock()
+		defer h.partitions[0].lane.mu.Unlock()
+		return h.partitions[0].lane.closed
+	})
+	_, err := h.buy("a", "late", 1)
+	require.ErrorIs(t, err, ErrQueueFull)
+	h.release <- struct{}{}
+	require.Equal(t, 3, next(t, h.arrived, "the queue"))
+	h.release <- struct{}{}
+	next(t, stopped, "the end")
+	for _, c := range []<-chan error{first, waiting, waiting, waiting} {
+		require.NoError(t, next(t, c, "an order"))
+	}
+}
+
+// An order whose deadline passes in the queue is never sent.
+func TestLateInTheQueueIsADefiniteNo(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "late", InFlight: 1, Timeout: patience})
+	first := h.buyers(1)
+	next(t, h.arrived, "the first call")
+	late := make(chan error, 1)
+	go func() {
+		late <- h.Reserve(h.order("a", "late", 1), time.Now().Add(-patience))
+	}()
+	h.awaitQueue(t, 1)
+	h.release <- struct{}{}
+	require.NoError(t, next(t, first, "the first order"))
+	require.ErrorIs(t, next(t, late, "the late order"), ErrTooLate)
+	require.Equal(t, int64(1), h.stock(t, "a").Sold)
+}
+
+func TestBacklogCap(t *testing.T) {
+	n := startNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "backlog", BacklogCap: 3})
+	n.product(t, "a", 10, onSale)
+	for i := range 3 {
+		r, err := n.buy("a", "u", 1)
+		require.NoError(t, err)
+		require.Equal(t, int64(i), r.Ahead, "orders that the ledger takes before this one")
+	}
+	_, err := n.buy("a", "u", 1)
+	require.ErrorIs(t, err, ErrBacklogFull)
+	n.Advance(0, Watermark{Epoch: 1, Sequence: 2, Orders: 1})
+	r, err := n.buy("a", "u", 1)
+	require.NoError(t, err, "the ledger has come along")
+	require.Equal(t, int64(2), r.Ahead)
+}
+
+// Promise 1, in small: 100 buyers after 30 units, on several partitions, two units at the most each.
+func TestNeverOversold(t *testing.T) {
+	n := startNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "oversold", Partitions: 4, BatchSize: 7})
+	products := []string{"a", "b", "c", "d", "e"}
+	for _, p := range products {
+		n.product(t, p, 30, Terms{Active: true, PerUserLimit: 2})
+	}
+	var mu sync.Mutex
+	sold := map[string]int64{}
+	var buyers sync.WaitGroup
+	for i := range 100 {
+		buyers.Go(func() {
+			for k := range 3 * len(products) {
+				product := products[(i+k)%len(products)]
+				r, err := n.buy(product, "u"+strconv.Itoa(i), int64(1+i%2))
+				if err == nil {
+					mu.Lock()
+					sold[r.Order.Product] += r.Order.Quantity
+					mu.Unlock()
+					continue
+				}
+				if !errors.Is(err, ErrSoldOut) && !errors.Is(err, ErrLimitExceeded) {
+					t.Errorf("buyer %d of %s: %v", i, product, err)
+				}
+			}
+		})
+	}
+	buyers.Wait()
+	for _, p := range products {
+		s := n.stock(t, p)
+		require.Equal(t, sold[p], s.Sold, "%s: units answered as sold and units counted", p)
+		require.Equal(t, int64(30), s.Sold, "%s: 100 buyers leave nothing", p)
+	}
+}

@@ -1,0 +1,317 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// model is what a namespace must hold, field by field, as plain Go derives it from what was asked. It shares no code
+// with the engine: TestScriptsFollowTheModel compares all of it with Redis after every step.
+type model struct {
+	server  string // replid of the server
+	state   string
+	replid  string // that the namespace was opened with
+	attempt int64  // that it was closed with; 0 = never
+	seq     int64
+	orders  int64
+	time    int64
+	stock   map[string]string
+	terms   map[string]string
+	buyers  map[string]string
+	records map[string]string
+	log     []modelEntry
+	lastID  string // of the stream; "" = no stream yet
+}
+
+type modelEntry struct {
+	seq    int64
+	ms     int64
+	fields []string // with kind and time
+}
+
+func newModel(replid string) *model {
+	return &model{
+		server: replid, state: "open", replid: replid,
+		stock: map[string]string{}, terms: map[string]string{}, buyers: map[string]string{}, records: map[string]string{},
+	}
+}
+
+// dump is the model as Redis must hold it.
+func (m *model) dump(keys Keys) dump {
+	d := dump{keys.Meta: map[string]string{
+		"state": m.state, "replid": m.replid, "epoch": "1", "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
+	}}
+	if m.attempt > 0 {
+		d[keys.Meta].(map[string]string)["attempt"] = text(m.attempt)
+	}
+	for key, hash := range map[string]map[string]string{
+		keys.Stock: m.stock, keys.Terms: m.terms, keys.Buyers: m.buyers, keys.Orders: m.records,
+	} {
+		if len(hash) > 0 {
+			d[key] = maps.Clone(hash)
+		}
+	}
+	if m.lastID == "" {
+		return d
+	}
+	stream := streamDump{Entries: []rueidis.XRangeSlice{}, LastID: m.lastID}
+	for _, e := range m.log {
+		entry := rueidis.XRangeSlice{ID: text(e.seq) + "-0"}
+		for i := 0; i < len(e.fields); i += 2 {
+			entry.FieldValues = append(entry.FieldValues, rueidis.XRangeFieldValue{Field: e.fields[i], Value: e.fields[i+1]})
+		}
+		stream.Entries = append(stream.Entries, entry)
+	}
+	d[keys.Log] = stream
+	return d
+}
+
+func (m *model) append(nowMs int64, fields ...string) {
+	m.seq++
+	m.time = nowMs
+	m.log = append(m.log, modelEntry{seq: m.seq, ms: nowMs, fields: fields})
+	m.lastID = text(m.seq) + "-0"
+}
+
+// guard predicts what the check at the head of a script says.
+func (m *model) guard(nowMs, watermark, deadlineMs int64) string {
+	switch {
+	case m.state != "open":
+		return "CLOSED"
+	case m.replid != m.server:
+		return "FENCED"
+	case m.seq < watermark:
+		return "BEHIND"
+	case nowMs > deadlineMs:
+		return "LATE"
+	}
+	return "OK"
+}
+
+const noDeadline = math.MaxInt64
+
+// modelOrder is one order of a batch. The text of its quantity goes to the script; units is what it means, 0 where the
+// script has to refuse it.
+type modelOrder struct {
+	id       string
+	product  string
+	user     string
+	quantity string
+	units    int64
+}
+
+var (
+	countersPattern = regexp.MustCompile(`^([0-9]+),([0-9]+),([0-9]+),([0-9]+),([0-9]+)$`)
+	termsPattern    = regexp.MustCompile(`^([0-9]+),([01]),([0-9]+),([0-9]+)$`)
+	buyerPattern    = regexp.MustCompile(`(?s)^([0-9]+),([0-9]+),([0-9]+),(.*)$`)
+)
+
+// modelCounters reads counters; ok is false where nobody can.
+func modelCounters(value string) (n [5]int64, ok bool) {
+	found := countersPattern.FindStringSubmatch(value)
+	for i := range n {
+		if found != nil {
+			n[i] = number(found[1+i])
+		}
+	}
+	return n, found != nil
+}
+
+// reserve predicts the reply after {OK, nowMs} and carries the batch out.
+func (m *model) reserve(nowMs, lockMs int64, products []string, orders []modelOrder) []string {
+	var statuses strings.Builder
+	var details, logged []string
+	for _, o := range orders {
+		letter, detail := m.decide(nowMs, lockMs, o)
+		if letter == "A" {
+			record := fmt.Sprintf("c,1,%d,%d,%d,0,%d,%d,%s|%s", o.units, nowMs, nowMs, m.seq+1, len(logged)/2, o.product, o.user)
+			m.take(nowMs+lockMs, o, record)
+			logged = append(logged, o.id, record)
+		}
+		statuses.WriteString(letter)
+		details = append(details, detail...)
+	}
+	if len(logged) > 0 {
+		m.orders += int64(len(logged) / 2)
+		m.append(nowMs, append([]string{"orders", text(nowMs)}, logged...)...)
+	}
+	reply := []string{text(m.seq), text(m.orders), statuses.String()}
+	for _, product := range products {
+		reply = append(reply, m.left(product))
+	}
+	return append(reply, details...)
+}
+
+func (m *model) left(product string) string {
+	counters, ok := modelCounters(m.stock[product])
+	if !ok || !termsPattern.MatchString(m.terms[product]) {
+		return "-1"
+	}
+	return text(counters[0])
+}
+
+// decide says what becomes of one order, by the precedence that reserve.lua states.
+func (m *model) decide(nowMs, lockMs int64, o modelOrder) (letter string, detail []string) {
+	if record, ok := m.records[o.id]; ok {
+		return "R", []string{record}
+	}
+	value, ok := m.stock[o.product]
+	if !ok {
+		return "U", nil
+	}
+	counters, readable := modelCounters(value)
+	terms := termsPattern.FindStringSubmatch(m.terms[o.product])
+	if !readable || terms == nil {
+		return "X", nil
+	}
+	limit, starts, ends := number(terms[1]), number(terms[3]), number(terms[4])
+	switch {
+	case o.units == 0:
+		return "Q", nil
+	case terms[2] == "0":
+		return "I", nil
+	case nowMs < starts:
+		return "N", []string{terms[3]}
+	case ends > 0 && nowMs >= ends:
+		return "E", nil
+	}
+	bought, held, lockUntil, first, ok := m.buyer(o)
+	switch {
+	case !ok:
+		return "X", nil
+	case lockMs > 0 && nowMs < lockUntil:
+		return "D", []string{text(lockUntil) + "," + first}
+	case limit > 0 && bought+held+o.units > limit:
+		return "L", []string{text(bought + held)}
+	case o.units > counters[0]:
+		return "S", nil
+	}
+	return "A", nil
+}
+
+// buyer returns what a buyer has of a product; ok is false where the entry can't be read.
+func (m *model) buyer(o modelOrder) (bought, held, lockUntil int64, last string, ok bool) {
+	value, known := m.buyers[o.product+"|"+o.user]
+	if !known {
+		return 0, 0, 0, "", true
+	}
+	f := buyerPattern.FindStringSubmatch(value)
+	if f == nil {
+		return 0, 0, 0, "", false
+	}
+	return number(f[1]), number(f[2]), number(f[3]), f[4], true
+}
+
+func (m *model) take(lockUntil int64, o modelOrder, record string) {
+	c, _ := modelCounters(m.stock[o.product])
+	c[0] -= o.units
+	c[2] += o.units
+	m.stock[o.product] = commas(c[:]...)
+	bought, held, _, _, _ := m.buyer(o)
+	m.buyers[o.product+"|"+o.user] = commas(bought+o.units, held, lockUntil) + "," + o.id
+	m.records[o.id] = record
+}
+
+// change predicts the reply after {OK, nowMs} and carries the change out.
+func (m *model) change(nowMs int64, product string, seq int64, kind string, amount int64, terms string) []string {
+	value, known := m.stock[product]
+	if !known {
+		value = "0,0,0,0,0"
+	}
+	c, ok := modelCounters(value)
+	switch {
+	case !ok:
+		return []string{text(m.seq), "CORRUPT", "0"}
+	case seq <= c[4]:
+		return []string{text(m.seq), "REPEATED", "0"}
+	case seq > c[4]+1:
+		return []string{text(m.seq), "GAP", text(c[4])}
+	}
+	status, applied := "APPLIED", amount
+	if kind == "lower" {
+		applied = -max(0, c[0]-amount)
+	}
+	if c[0]+applied < 0 {
+		status, applied = "REFUSED", 0
+	}
+	c[0] += applied
+	c[3] += applied
+	c[4] = seq
+	m.append(nowMs, "change", text(nowMs), product, text(seq)+","+text(applied)+","+status)
+	m.stock[product] = commas(c[:]...)
+	if status == "APPLIED" {
+		m.terms[product] = terms
+	}
+	return []string{text(m.seq), status, text(applied)}
+}
+
+// trim predicts the reply after {OK, nowMs} and forgets what may go.
+func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
+	removed, gone := 0, 0
+	for _, e := range m.log {
+		if removed == maxEntries || e.seq > watermark || nowMs-e.ms < graceMs {
+			break
+		}
+		removed++
+		if e.fields[0] != "orders" {
+			continue
+		}
+		for i := 2; i < len(e.fields); i += 2 {
+			if m.records[e.fields[i]] == e.fields[i+1] {
+				delete(m.records, e.fields[i])
+				gone++
+			}
+		}
+	}
+	m.log = m.log[removed:]
+	return []string{strconv.Itoa(removed), strconv.Itoa(gone)}
+}
+
+// close predicts what close.lua says and closes the namespace unless a later attempt has.
+func (m *model) close(attempt int64) []string {
+	if attempt < m.attempt {
+		return []string{"STALE", text(m.seq)}
+	}
+	m.state, m.attempt = "closed", attempt
+	return []string{"CLOSED", text(m.seq)}
+}
+
+// open predicts what open.lua says and opens the namespace where it does.
+func (m *model) open(seq int64, replid string, attempt int64) string {
+	switch {
+	case replid != m.server:
+		return "FENCED"
+	case attempt != m.attempt:
+		return "STALE"
+	case m.state == "open" && m.replid == replid:
+		return "OK"
+	case m.state != "closed" || m.seq != seq:
+		return "MOVED"
+	}
+	m.state, m.replid = "open", replid
+	return "OK"
+}
+
+func text(n int64) string { return strconv.FormatInt(n, 10) }
+
+func number(digits string) int64 {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		panic(err) // a pattern has let it through
+	}
+	return n
+}
+
+func commas(numbers ...int64) string {
+	texts := make([]string, len(numbers))
+	for i, n := range numbers {
+		texts[i] = text(n)
+	}
+	return strings.Join(texts, ",")
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// formatRecord writes an order as reserve.lua does.
+func formatRecord(o *Order) string {
+	letter := byte('?')
+	for l, status := range statusLetters {
+		if status == o.Status {
+			letter = l
+		}
+	}
+	return fmt.Sprintf("%c,%d,%d,%d,%d,%d,%d,%d,%s|%s", letter, o.Version, o.Quantity, o.CreatedAtMs, o.UpdatedAtMs,
+		o.ExpiresAtMs, o.Sequence, o.Index, o.Product, o.User)
+}
+
+// withoutLeadingZeros is a list of numbers as a formatter writes it: 007 means 7.
+func withoutLeadingZeros(list string) string {
+	fields := strings.Split(list, ",")
+	for i, field := range fields {
+		if trimmed := strings.TrimLeft(field, "0"); trimmed != "" && trimmed[0] >= '1' && trimmed[0] <= '9' {
+			fields[i] = trimmed
+		} else if trimmed == "" && field != "" {
+			fields[i] = "0"
+		}
+	}
+	return strings.Join(fields, ",")
+}
+
+func FuzzParseRecord(f *testing.F) {
+	for _, record := range []string{
+		"c,1,2,1700000000000,1700000000001,0,7,3,sku|u", "p,2,1,1,1,9,1,0,a|b", "x,1,1,1,1,0,1,0,a|b,c", "c,1,-2,1,1,0,1,0,a|b",
+		"c,1,+2,1,1,0,1,0,a|b", "c,01,2,1,1,0,1,0,a|b", "z,1,2,1,1,0,1,0,a|b", "c,1,2,1,1,0,1,0,a", "c,1,2,1,1,0,1,0,a|",
+		"c,1,9223372036854775808,1,1,0,1,0,a|b", "", ",,,,,,,,", "cc,1,2,1,1,0,1,0,a|b", "c,1,1.5,1,1,0,1,0,a|b",
+	} {
+		f.Add(record)
+	}
+	id := OrderID{15: 1}
+	f.Fuzz(func(t *testing.T, record string) {
+		o, err := ParseRecord(id, record)
+		if err != nil {
+			require.Zero(t, o, "what %q is refused with", record)
+			return
+		}
+		require.Equal(t, id, o.ID)
+		require.True(t, ValidProductID(o.Product) && ValidUserID(o.User), "product and user of %q", record)
+		require.GreaterOrEqual(t, min(o.Version, o.Quantity, o.CreatedAtMs, o.UpdatedAtMs, o.ExpiresAtMs, int64(o.Index)), int64(0))
+		numbers, names, _ := cutLast(record)
+		require.Equal(t, withoutLeadingZeros(numbers)+","+names, formatRecord(&o), "a record must be written as it was read")
+	})
+}
+
+func FuzzParseStock(f *testing.F) {
+	for _, value := range []string{
+		"1,2,3,6,1", "0,0,0,0,0", "-1,0,0,0,1", "+1,0,0,1,1", "007,0,0,7,1", "1,2,3,6", "1,2,3,6,1,", "", "a,b,c,d,e",
+		"9223372036854775807,0,0,0,0", "9223372036854775808,0,0,0,0", "1_0,0,0,0,0", "-0,0,0,0,0", " 1,0,0,0,0", "1,0,0,0,0\n",
+	} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		stock, err := ParseStock(value)
+		if err != nil {
+			return
+		}
+		require.True(t, countersPattern.MatchString(value), "%q is read here and called corrupt by the scripts", value)
+		require.Equal(t, withoutLeadingZeros(value), stock.String(), "counters must be written as they were read")
+	})
+}
+
+// The entry is given as its fields, one a line.
+func FuzzParseEntry(f *testing.F) {
+	id := strings.Repeat("i", 16)
+	for _, lines := range []string{
+		"orders\n1\n" + id + "\nc,1,2,1,1,0,7,0,a|u", "orders\n1\nshort\nc,1,2,1,1,0,7,0,a|u", "orders\n1\n" + id + "\nrubbish",
+		"change\n1\na\n3,-5,APPLIED", "change\n1\na\n3,0,REFUSED", "change\n1\na\n3,0,SOMETHING", "change\n1\na\nx", "change\n1\na\n-1,1,APPLIED",
+		"change\n1\na\n3,-5,APPLIED\nmore\nfields", "nobody\n1\na\nb", "orders\nnever\na\nb", "orders\n1", "", "orders\n1\na",
+	} {
+		f.Add(lines)
+	}
+	f.Fuzz(func(t *testing.T, lines string) {
+		fields := strings.Split(lines, "\n")
+		entry := Entry{Sequence: 7}
+		if err := entry.parseFields(slices.Clone(fields)); err != nil {
+			require.Nil(t, entry.Change)
+			require.Empty(t, entry.Orders)
+			return
+		}
+		require.Equal(t, uint64(7), entry.Sequence)
+		switch fields[0] {
+		case "orders":
+			requireLoggedOrders(t, fields[2:], entry.Orders)
+		case "change":
+			require.Len(t, fields, 4, "an entry with more than one change must be refused")
+			requireTakenChange(t, fields[2], fields[3], entry.Change)
+		default:
+			require.Fail(t, "accepted", "an entry of the kind %q", fields[0])
+		}
+	})
+}
+
+func requireLoggedOrders(t *testing.T, fields []string, orders []LoggedOrder) {
+	t.Helper()
+	require.Len(t, orders, len(fields)/2, "one logged order for each pair, readable or not")
+	for i, o := range orders {
+		require.Equal(t, fields[2*i+1], o.Record, "the record as it stands")
+		require.Equal(t, []any{uint64(7), i}, []any{o.Order.Sequence, o.Order.Index}, "the entry decides where an order is")
+		if o.Err == nil {
+			require.Equal(t, fields[2*i], string(o.Order.ID[:]))
+			require.NotEmpty(t, o.Order.Status)
+			continue
+		}
+		require.Empty(t, o.Order.Status, "nothing is known of an order that can't be read but where it is: %+v", o)
+	}
+}
+
+func requireTakenChange(t *testing.T, product, value string, change *TakenChange) {
+	t.Helper()
+	require.Equal(t, product, change.Product)
+	if change.Err != nil {
+		return
+	}
+	numbers, status, _ := cutLast(value)
+	require.Equal(t, change.Refused, status == "REFUSED", "refused as %q says", value)
+	require.Contains(t, []string{"APPLIED", "REFUSED"}, status, "a status that nobody knows must not pass for one")
+	if !strings.ContainsAny(numbers, "+-") {
+		require.Equal(t, withoutLeadingZeros(numbers), fmt.Sprintf("%d,%d", change.Number, change.Applied), "numbers must be read as they stand")
+	}
+}
+
+// cutLast cuts around the last comma.
+func cutLast(list string) (before, after string, found bool) {
+	i := strings.LastIndexByte(list, ',')
+	if i < 0 {
+		return list, "", false
+	}
+	return list[:i], list[i+1:], true
+}
