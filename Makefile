@@ -49,11 +49,17 @@ build: ## build bin/flashsale, a static binary
 migrate: deps build ## bring the ledger's schema up to date
 	@exec $(BINARY) migrate up --dev
 
+# A token of this run where neither the environment nor .env has one.
 up: ## start Redis, Postgres and flashsale in Docker
+	@if [ -z "$$ADMIN_TOKEN" ] && ! grep -qs '^ADMIN_TOKEN=.' .env; then \
+		ADMIN_TOKEN=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n'); export ADMIN_TOKEN; \
+		echo "admin token  $$ADMIN_TOKEN"; \
+	fi; \
 	docker compose --profile app up -d --build --wait
 
+# Compose reads the whole file, and with it the settings that `up` needs.
 down: ## stop them; their data stays
-	docker compose --profile app down
+	ADMIN_TOKEN=unused docker compose --profile app down
 
 clean: ## remove bin/ and cached test results; never the data folder
 	rm -rf bin

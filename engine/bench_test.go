@@ -10,12 +10,12 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // BenchmarkReserveParallel has many buyers order at once, each once, from a product that never runs out.
 func BenchmarkReserveParallel(b *testing.B) {
-	n := startNode(b, connectTo(b, devstack.TestRedis(b, "appendonly no").URL()), Config{})
+	n := startNode(b, connectTo(b, devtest.Redis(b, "appendonly no").URL()), Config{})
 	n.product(b, "a", MaxStock, onSale)
 	var buyers atomic.Int64
 	b.SetParallelism(100)
@@ -41,7 +41,7 @@ func BenchmarkReserveParallel(b *testing.B) {
 
 // BenchmarkReserveAlone is what one buyer waits while nobody else is there.
 func BenchmarkReserveAlone(b *testing.B) {
-	n := startNode(b, connectTo(b, devstack.TestRedis(b, "appendonly no").URL()), Config{})
+	n := startNode(b, connectTo(b, devtest.Redis(b, "appendonly no").URL()), Config{})
 	n.product(b, "a", MaxStock, onSale)
 	r := NewReservation()
 	b.ReportAllocs()
@@ -68,22 +68,22 @@ func benchmarkCall(n *node) *reserveCall {
 }
 
 func BenchmarkBuildBatch(b *testing.B) {
-	n := newNode(b, connectTo(b, devstack.TestSharedRedis(b)), Config{Prefix: "buildbatch"})
+	n := newNode(b, connectTo(b, devtest.SharedRedis(b)), Config{Prefix: "buildbatch"})
 	c := benchmarkCall(n)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.build(1, 1_700_000_000_000, &n.config)
+		c.build(n.replid, 1, 1_700_000_000_000, &n.config)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.orders)), "ns/order")
 }
 
 func BenchmarkDecodeReply(b *testing.B) {
-	n := newNode(b, connectTo(b, devstack.TestSharedRedis(b)), Config{Prefix: "decodereply"})
+	n := newNode(b, connectTo(b, devtest.SharedRedis(b)), Config{Prefix: "decodereply"})
 	c := benchmarkCall(n)
 	for i := range 8 {
 		n.product(b, "product-"+strconv.Itoa(i), 1000, onSale)
 	}
-	c.build(0, time.Now().Add(time.Hour).UnixMilli(), &n.config)
+	c.build(n.replid, 0, time.Now().Add(time.Hour).UnixMilli(), &n.config)
 	var fields []rueidis.RedisMessage
 	for range 2 { // the second time they are replays, which have more to decode
 		var err error

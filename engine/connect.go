@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,11 +20,13 @@ const (
 // minRedisMajor is the oldest server that the scripts run on: they begin with #!lua, which Redis knows from 7.0.
 const minRedisMajor = 7
 
+var errAddress = errors.New("redis address: not a redis://, rediss:// or unix:// URL; reserved characters of a password are written as %XX")
+
 // Connect opens a client for one Redis, a Redis Cluster or a Sentinel set, as rueidis.ParseURL reads its address.
 func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option, err := rueidis.ParseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("redis address: %w", err)
+		return nil, errAddress // without the parser's words: they repeat the address, and with it a password
 	}
 	option.Dialer.KeepAlive = keepAlive
 	option.Dialer.Timeout = dialTimeout

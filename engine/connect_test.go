@@ -7,12 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // Promise 19: a server that may throw stock away is refused, by its name.
 func TestConnectRefusesAnEvictingServer(t *testing.T) {
-	server := devstack.TestRedis(t, "appendonly no")
+	server := devtest.Redis(t, "appendonly no")
 	client := connectTo(t, server.URL())
 	for policy, refused := range map[string]bool{"allkeys-lru": true, "volatile-ttl": true, "noeviction": false} {
 		require.NoError(t, client.Do(t.Context(), client.B().Arbitrary("CONFIG", "SET", "maxmemory-policy", policy).Build()).Error())
@@ -30,12 +30,20 @@ func TestConnectRefusesAnEvictingServer(t *testing.T) {
 func TestConnectRefuses(t *testing.T) {
 	_, err := Connect(t.Context(), "http://example.org")
 	require.ErrorContains(t, err, "redis address")
+	for _, address := range []string{
+		"redis://:can%ary@h:6379", "redis://:a/canary@h:6379", "redis://:a#canary@h:6379", "redis://:1/canary@h:6379",
+		"canary://h", "redis://h/canary", "redis://h?db=canary", ":canary@h:6379",
+	} {
+		_, err := Connect(t.Context(), address)
+		require.ErrorIs(t, err, errAddress, "%s", address)
+		require.NotContains(t, err.Error(), "canary")
+	}
 	_, err = Connect(t.Context(), "unix:///nobody/listens/here.sock")
 	require.ErrorContains(t, err, "connect to redis")
 }
 
 func TestKeyspaceIsClaimedOnce(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	n := newNode(t, client, Config{Prefix: "claim", Partitions: 2})
 	defer n.do(t, "DEL", keyspaceKey("claim"))
 	require.NoError(t, n.ClaimKeyspace(t.Context()))

@@ -73,7 +73,7 @@ func (c *Config) validate() error {
 	case c.InFlight < 1 || c.QueueLength < 1 || c.Timeout < time.Millisecond || c.BacklogCap < 1 || c.LockTTL < 0:
 		return errors.New("in-flight calls, queue length, timeout and backlog cap must be positive, the lock not negative")
 	case c.GateTTL < 0 || c.GateTTL > maxGateTTL:
-		return fmt.Errorf("gate: %s is not from 0 to %s", c.GateTTL, maxGateTTL)
+		return fmt.Errorf("gate: %s is negative or above %s", c.GateTTL, maxGateTTL)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ type shelf struct {
 	product   string
 	partition *partition
 	gate      atomic.Pointer[gateSign]
+	kept      atomic.Bool // among the shelves
 }
 
 // gateSign says that at most left units can be had until an instant of the monotonic clock.
@@ -64,6 +65,9 @@ func (s *shelves) find(product string, sum uint16, p *partition) *shelf {
 
 // keep remembers a shelf whose product exists.
 func (s *shelves) keep(sh *shelf) {
+	if sh.kept.Swap(true) {
+		return
+	}
 	shard := &s.shards[crc16(sh.product)%shelfShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()

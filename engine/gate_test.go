@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // Promise 18: the sign can only refuse, only what is more than Redis said is left, and for no longer than its time.
@@ -37,7 +37,7 @@ func TestGateTTLIsAtMost50Milliseconds(t *testing.T) {
 }
 
 func TestGateAnswersForRedis(t *testing.T) {
-	taps := &tap{Client: connectTo(t, devstack.TestSharedRedis(t))}
+	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
 	n := startNode(t, taps, Config{Prefix: "gate", LockTTL: 0})
 	n.product(t, "few", 2, onSale)
 	n.product(t, "many", gateHeight+1, onSale)
@@ -77,7 +77,7 @@ func TestGateAnswersForRedis(t *testing.T) {
 
 // Names that Redis does not know must not fill the memory.
 func TestUnknownProductsAreNotKept(t *testing.T) {
-	n := startNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "unkept"})
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "unkept"})
 	_, err := n.buy("nothing", "u", 1)
 	require.ErrorIs(t, err, ErrUnknownProduct)
 	shelf := n.shelves.shards[crc16("nothing")%shelfShards].m["nothing"]

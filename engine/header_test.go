@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/lua"
 )
 
@@ -70,7 +70,7 @@ func TestReserveLettersAreThoseOfTheScript(t *testing.T) {
 
 // Each script gets as many keys and arguments as its header lists, each key in its place.
 func TestCallsFitTheHeaders(t *testing.T) {
-	taps := &tap{Client: connectTo(t, devstack.TestSharedRedis(t))}
+	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
 	n := startNode(t, taps, Config{Prefix: "headers"})
 	taps.scripts()
 	driveAllScripts(t, n.Engine, 0)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // From the catalogue of CRC algorithms (CRC-16/XMODEM) and the Redis Cluster specification.
@@ -38,7 +38,7 @@ func slot(key string) uint16 {
 
 // Every script that the engine calls gets keys of one slot, by Redis's own reckoning, and runs on a real cluster.
 func TestScriptsKeepToOneSlot(t *testing.T) {
-	addresses := devstack.TestCluster(t, 3)
+	addresses := devtest.Cluster(t, 3)
 	taps := &tap{Client: connectTo(t, "redis://"+addresses[0]+"?addr="+strings.Join(addresses[1:], "&addr="))}
 	const partitions = 6
 	e, err := New(taps, Config{Prefix: "slots", Partitions: partitions, Timeout: patience})

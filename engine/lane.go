@@ -95,7 +95,7 @@ const (
 )
 
 // send brings a batch to its outcome: it repeats an attempt whose reply was lost, for the script recognises the ids it
-// has seen, until the earliest deadline of the batch. It never repeats into another epoch.
+// has seen, until the earliest deadline of the batch. It never repeats into another epoch, nor what was refused for good.
 func (l *lane) send(c *reserveCall) {
 	c.orders = dropLate(c.orders, time.Now())
 	if len(c.orders) == 0 {
@@ -115,9 +115,13 @@ func (l *lane) send(c *reserveCall) {
 		if err == nil {
 			return
 		}
+		l.engine.metrics.failedCalls.Inc()
+		l.partition.fail(err)
 		unknown = unknown || maybeExecuted(err)
-		l.engine.metrics.lostReplies.Inc()
-		l.partition.raise()
+		if !unknown { // a definite no: whoever asks again gets a fresh answer
+			l.finishAll(c, ErrUnavailable)
+			return
+		}
 		if time.Until(c.orders[0].deadline) < pause+shortestAttempt || !sleep(ctx, pause) {
 			l.finishAll(c, definite(ErrUnavailable, unknown))
 			return
@@ -129,13 +133,14 @@ func (l *lane) send(c *reserveCall) {
 func (l *lane) attempt(ctx context.Context, c *reserveCall, v *view, unknown bool) error {
 	p, e := l.partition, l.engine
 	deadline, _ := ctx.Deadline()
-	c.build(p.watermarkIn(v.Number), p.clock.at(deadline), &e.config)
+	c.build(v.Replid, p.watermarkIn(v.Number), p.clock.at(deadline), &e.config)
 	asked := time.Now()
 	reply, err := c.call(ctx, e, v)
 	if err != nil {
 		return err
 	}
 	answered := time.Now()
+	p.succeed()
 	e.metrics.batch(len(c.orders), answered.Sub(asked))
 	p.clock.observe(reply.nowMs, answered)
 	switch reply.guard {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // batchOf returns how many orders a call of reserve.lua carries.
@@ -17,9 +17,9 @@ func batchOf(t tester, command []string) int {
 	t.Helper()
 	require.True(t, isScript(command, &reserveScript), "%q is no call of reserve.lua", command[:2])
 	args := command[3+6:]
-	products, err := strconv.Atoi(args[4])
+	products, err := strconv.Atoi(args[5])
 	require.NoError(t, err)
-	orders := args[5+products:]
+	orders := args[6+products:]
 	require.Zero(t, len(orders)%4, "four arguments an order")
 	return len(orders) / 4
 }
@@ -34,7 +34,7 @@ type held struct {
 
 func newHeld(t *testing.T, config Config) *held {
 	t.Helper()
-	h := &held{taps: &tap{Client: connectTo(t, devstack.TestSharedRedis(t))}, arrived: make(chan int), release: make(chan struct{})}
+	h := &held{taps: &tap{Client: connectTo(t, devtest.SharedRedis(t))}, arrived: make(chan int), release: make(chan struct{})}
 	h.node = startNode(t, h.taps, config)
 	h.product(t, "a", 1000, onSale)
 	h.taps.mu.Lock()
@@ -178,7 +178,7 @@ func TestLateInTheQueueIsADefiniteNo(t *testing.T) {
 }
 
 func TestBacklogCap(t *testing.T) {
-	n := startNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "backlog", BacklogCap: 3})
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "backlog", BacklogCap: 3})
 	n.product(t, "a", 10, onSale)
 	for i := range 3 {
 		r, err := n.buy("a", "u", 1)
@@ -195,7 +195,7 @@ func TestBacklogCap(t *testing.T) {
 
 // Promise 1, in small: 100 buyers after 30 units, on several partitions, two units at the most each.
 func TestNeverOversold(t *testing.T) {
-	n := startNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "oversold", Partitions: 4, BatchSize: 7})
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "oversold", Partitions: 4, BatchSize: 7})
 	products := []string{"a", "b", "c", "d", "e"}
 	for _, p := range products {
 		n.product(t, p, 30, Terms{Active: true, PerUserLimit: 2})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -62,7 +63,7 @@ func (e *Engine) runForOK(ctx context.Context, s *script, keys, args []string) e
 	return nil
 }
 
-var errScriptRefused = fmt.Errorf("refused before any write")
+var errScriptRefused = errors.New("refused before any write")
 
 func orRefused(err error) error {
 	if err != nil {
@@ -115,7 +116,7 @@ func (e *Engine) Apply(ctx context.Context, c Change) (Changed, error) {
 		kind = "lower"
 	}
 	fields, err := changeScript.run(ctx, e.client, []string{v.keys.Meta, v.keys.Stock, v.keys.Terms, v.keys.Log}, []string{
-		formatUint(p.watermarkIn(v.Number)), strconv.FormatInt(p.clock.at(deadline), 10),
+		v.Replid, formatUint(p.watermarkIn(v.Number)), strconv.FormatInt(p.clock.at(deadline), 10),
 		c.Product, strconv.FormatInt(c.Number, 10), kind, strconv.FormatInt(c.Amount, 10), c.Terms.String(),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -51,8 +52,15 @@ func (l *Link) Replid(ctx context.Context) (string, error) {
 	if role := infoField(info, "role"); role != "master" {
 		return "", fmt.Errorf("server of partition %d has the role %s", l.partition, role)
 	}
-	return infoField(info, "master_replid"), nil
+	replid := infoField(info, "master_replid")
+	if !replidPattern.MatchString(replid) {
+		return "", fmt.Errorf("server of partition %d says %q where its master_replid should be", l.partition, replid)
+	}
+	return replid, nil
 }
+
+// replidPattern is what names a server's history: without it nobody could tell one server from another.
+var replidPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 func (l *Link) info(ctx context.Context, section string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.reply)

@@ -29,9 +29,10 @@ type LoggedOrder struct {
 type TakenChange struct {
 	Product string
 	Number  int64
-	Applied int64 // units added to current and initial, negative for less
-	Refused bool  // too little was left: nothing but the number was taken
-	Err     error // why the entry can't be read
+	Applied int64  // units added to current and initial, negative for less
+	Refused bool   // too little was left: nothing but the number was taken
+	Record  string // the entry's own words
+	Err     error  // why the entry can't be read; then only Record is to be relied on
 }
 
 // ReadLog returns up to maxEntries entries after a sequence, in order, and waits up to block where there are none
@@ -136,9 +137,16 @@ func parseLoggedOrders(fields []string, sequence uint64) []LoggedOrder {
 	return orders
 }
 
+// maxExact is how far Lua counts without rounding: no script writes a larger number, and sums of two can't overflow.
+const maxExact = 1 << 53
+
 // parseTakenChange reads number,applied,status as change.lua writes it.
 func parseTakenChange(product, value string) *TakenChange {
-	taken := &TakenChange{Product: product}
+	taken := &TakenChange{Product: product, Record: value}
+	if !ValidProductID(product) {
+		taken.Err = fmt.Errorf("change of %q, which is no product id", product)
+		return taken
+	}
 	f := strings.Split(value, ",")
 	if len(f) != 3 {
 		taken.Err = fmt.Errorf("change %q has not 3 fields", value)
@@ -148,6 +156,10 @@ func parseTakenChange(product, value string) *TakenChange {
 		return taken
 	}
 	if taken.Applied, taken.Err = strconv.ParseInt(f[1], 10, 64); taken.Err != nil {
+		return taken
+	}
+	if taken.Applied > maxExact || taken.Applied < -maxExact || taken.Number < 1 {
+		taken.Err = fmt.Errorf("change %q has a number or an amount that none can have", value)
 		return taken
 	}
 	taken.Refused = f[2] == "REFUSED"
@@ -167,7 +179,7 @@ func (e *Engine) Trim(ctx context.Context, partition int, grace time.Duration, m
 		return 0, nil
 	}
 	fields, err := trimScript.run(ctx, e.client, []string{v.keys.Meta, v.keys.Orders, v.keys.Log},
-		[]string{formatUint(drained), strconv.FormatInt(grace.Milliseconds(), 10), strconv.Itoa(maxEntries)})
+		[]string{v.Replid, formatUint(drained), strconv.FormatInt(grace.Milliseconds(), 10), strconv.Itoa(maxEntries)})
 	if err != nil {
 		return 0, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // machine drives the scripts in a namespace of its own and holds every reply and every key against a model.
@@ -34,7 +34,7 @@ type ledger struct {
 // TestScriptsFollowTheModel is promises 1, 2, 4 and 19: a failure prints what was drawn and the seed to repeat it with
 // (-rapid.seed, -rapid.checks, -rapid.steps).
 func TestScriptsFollowTheModel(t *testing.T) {
-	client := connectTo(t, devstack.TestRedis(t, "appendonly no").URL())
+	client := connectTo(t, devtest.Redis(t, "appendonly no").URL())
 	n := newNode(t, client, Config{Prefix: "model"})
 	link, err := n.Connect(t.Context(), 0)
 	require.NoError(t, err)
@@ -90,10 +90,14 @@ func (mc *machine) require(t *rapid.T, guard, code string, reply []string, predi
 
 // head draws a watermark and a deadline, mostly such that the script is let through.
 func (mc *machine) head(t *rapid.T) (watermark, deadlineMs int64) {
+	mc.model.caller = mc.model.server
 	shut := mc.model.guard(0, 0, noDeadline) != "OK"
 	if shut && rapid.SampledFrom([]bool{true, true, true, false}).Draw(t, "open first") {
 		mc.closeAs(t, mc.model.attempt+1)
 		mc.openAs(t, mc.model.seq, mc.model.server, mc.model.attempt)
+	}
+	if rapid.IntRange(0, 9).Draw(t, "caller with another history if 9") == 9 {
+		mc.model.caller = stranger
 	}
 	ahead := rapid.SampledFrom([]int64{0, 0, 0, 0, 0, -1, -3, 1}).Draw(t, "watermark - sequence")
 	left := rapid.SampledFrom([]int64{5000, 5000, 5000, 5000, 5000, 0, 1, -1}).Draw(t, "ms to the deadline")
@@ -179,7 +183,7 @@ func (mc *machine) reserve(t *rapid.T) {
 		tail = append(tail, o.id, place, o.product+"|"+o.user, o.quantity)
 	}
 	args := slices.Concat([]string{
-		text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
+		mc.model.caller, text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
 		strconv.Itoa(len(products)),
 	}, products, tail)
 	code, nowMs, reply := mc.run(t, &reserveScript, mc.n.reserveKeys(mc.keys), args)
@@ -223,7 +227,7 @@ func (mc *machine) change(t *rapid.T) {
 
 func (mc *machine) changeTo(t *rapid.T, product string, seq int64, kind string, amount int64, terms string, watermark, deadlineMs int64) {
 	keys := []string{mc.keys.Meta, mc.keys.Stock, mc.keys.Terms, mc.keys.Log}
-	args := []string{text(watermark), text(deadlineMs), product, text(seq), kind, text(amount), terms}
+	args := []string{mc.model.caller, text(watermark), text(deadlineMs), product, text(seq), kind, text(amount), terms}
 	code, nowMs, reply := mc.run(t, &changeScript, keys, args)
 	mc.require(t, mc.model.guard(nowMs, watermark, deadlineMs), code, reply, func() []string {
 		return mc.model.change(nowMs, product, seq, kind, amount, terms)
@@ -234,7 +238,7 @@ func (mc *machine) trim(t *rapid.T) {
 	watermark, _ := mc.head(t)
 	graceMs := rapid.SampledFrom([]int64{0, 0, 1, 4, 1_000_000}).Draw(t, "graceMs")
 	maxEntries := rapid.IntRange(1, 5).Draw(t, "maxEntries")
-	args := []string{text(watermark), text(graceMs), strconv.Itoa(maxEntries)}
+	args := []string{mc.model.caller, text(watermark), text(graceMs), strconv.Itoa(maxEntries)}
 	code, nowMs, reply := mc.run(t, &trimScript, []string{mc.keys.Meta, mc.keys.Orders, mc.keys.Log}, args)
 	mc.require(t, mc.model.guard(nowMs, watermark, noDeadline), code, reply, func() []string {
 		return mc.model.trim(nowMs, watermark, graceMs, maxEntries)
@@ -244,7 +248,7 @@ func (mc *machine) trim(t *rapid.T) {
 // ask calls check.lua.
 func (mc *machine) ask(t *rapid.T) {
 	watermark, _ := mc.head(t)
-	code, nowMs, reply := mc.run(t, &checkScript, []string{mc.keys.Meta}, []string{text(watermark)})
+	code, nowMs, reply := mc.run(t, &checkScript, []string{mc.keys.Meta}, []string{mc.model.caller, text(watermark)})
 	mc.require(t, mc.model.guard(nowMs, watermark, noDeadline), code, reply, func() []string {
 		return []string{text(mc.model.seq), text(mc.model.orders)}
 	})
@@ -336,12 +340,12 @@ func (mc *machine) elsewhere(t *rapid.T) {
 	keys, err := NewKeys("model", 0, NewNamespace(2))
 	require.NoError(t, err)
 	far := text(mc.now(t) + 5000)
-	order := []string{"0", far, "0", "10", "1", "a", modelID(99), "1", "a|u", "1"}
+	order := []string{mc.model.server, "0", far, "0", "10", "1", "a", modelID(99), "1", "a|u", "1"}
 	for s, call := range map[*script]struct{ keys, args []string }{
 		&reserveScript: {mc.n.reserveKeys(keys), order},
-		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{"0", far, "a", "1", "add", "5", "0,1,0,0"}},
-		&trimScript:    {[]string{keys.Meta, keys.Orders, keys.Log}, []string{"0", "0", "10"}},
-		&checkScript:   {[]string{keys.Meta}, []string{"0"}},
+		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{mc.model.server, "0", far, "a", "1", "add", "5", "0,1,0,0"}},
+		&trimScript:    {[]string{keys.Meta, keys.Orders, keys.Log}, []string{mc.model.server, "0", "0", "10"}},
+		&checkScript:   {[]string{keys.Meta}, []string{mc.model.server, "0"}},
 	} {
 		fields, err := s.run(context.Background(), mc.n.client, call.keys, call.args)
 		require.NoError(t, err)

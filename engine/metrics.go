@@ -10,7 +10,7 @@ import (
 type engineMetrics struct {
 	gateRefusals *metrics.Counter
 	shed         *metrics.Counter
-	lostReplies  *metrics.Counter
+	failedCalls  *metrics.Counter
 	batchSize    *metrics.PrometheusHistogram
 	redisSeconds *metrics.PrometheusHistogram
 }
@@ -24,7 +24,7 @@ func newEngineMetrics(set *metrics.Set) *engineMetrics {
 	return &engineMetrics{
 		gateRefusals: set.NewCounter("flashsale_gate_refusals_total"),
 		shed:         set.NewCounter("flashsale_shed_total"),
-		lostReplies:  set.NewCounter("flashsale_redis_failed_calls_total"),
+		failedCalls:  set.NewCounter("flashsale_redis_failed_calls_total"),
 		batchSize:    set.NewPrometheusHistogramExt("flashsale_batch_orders", batchSizeBounds),
 		redisSeconds: set.NewPrometheusHistogramExt("flashsale_redis_call_seconds", redisSecondsBounds),
 	}

@@ -16,6 +16,7 @@ import (
 type model struct {
 	server  string // replid of the server
 	state   string
+	caller  string // replid that whoever calls has from the ledger
 	replid  string // that the namespace was opened with
 	attempt int64  // that it was closed with; 0 = never
 	seq     int64
@@ -37,7 +38,7 @@ type modelEntry struct {
 
 func newModel(replid string) *model {
 	return &model{
-		server: replid, state: "open", replid: replid,
+		server: replid, caller: replid, state: "open", replid: replid,
 		stock: map[string]string{}, terms: map[string]string{}, buyers: map[string]string{}, records: map[string]string{},
 	}
 }
@@ -84,7 +85,7 @@ func (m *model) guard(nowMs, watermark, deadlineMs int64) string {
 	switch {
 	case m.state != "open":
 		return "CLOSED"
-	case m.replid != m.server:
+	case m.replid != m.server || m.caller != m.replid:
 		return "FENCED"
 	case m.seq < watermark:
 		return "BEHIND"
@@ -171,7 +172,10 @@ func (m *model) decide(nowMs, lockMs int64, o modelOrder) (letter string, detail
 		return "X", nil
 	}
 	limit, starts, ends := number(terms[1]), number(terms[3]), number(terms[4])
+	bought, held, lockUntil, first, ok := m.buyer(o)
 	switch {
+	case !ok:
+		return "X", nil
 	case o.units == 0:
 		return "Q", nil
 	case terms[2] == "0":
@@ -181,10 +185,7 @@ func (m *model) decide(nowMs, lockMs int64, o modelOrder) (letter string, detail
 	case ends > 0 && nowMs >= ends:
 		return "E", nil
 	}
-	bought, held, lockUntil, first, ok := m.buyer(o)
 	switch {
-	case !ok:
-		return "X", nil
 	case lockMs > 0 && nowMs < lockUntil:
 		return "D", []string{text(lockUntil) + "," + first}
 	case limit > 0 && bought+held+o.units > limit:

@@ -15,10 +15,10 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(devstack.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 // patience is how long a test waits for what must happen by itself.
 const patience = 20 * time.Second

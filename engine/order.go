@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -76,11 +77,28 @@ func ParseRecord(id OrderID, record string) (Order, error) {
 		return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
 	}
 	o.Sequence, o.Index = uint64(sequence), int(index)
+	if err := o.checkBounds(); err != nil {
+		return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
+	}
 	var ok bool
 	if o.Product, o.User, ok = SplitBuyerField(f[8]); !ok || !ValidProductID(o.Product) || !ValidUserID(o.User) {
 		return Order{}, fmt.Errorf("order %s: record %q: no product and user", id, record)
 	}
 	return o, nil
+}
+
+// maxTimeMs is the end of the year 9999, the last that ISO 8601 can write.
+const maxTimeMs = 253_402_300_799_999
+
+var errOrderBounds = errors.New("a version, quantity or time that no order can have")
+
+// checkBounds refuses numbers that no script writes: sums of them could overflow, and no row could hold them.
+func (o *Order) checkBounds() error {
+	if o.Version < 1 || o.Quantity < 1 || o.Quantity > MaxQuantity ||
+		max(o.CreatedAtMs, o.UpdatedAtMs, o.ExpiresAtMs) > maxTimeMs {
+		return errOrderBounds
+	}
+	return nil
 }
 
 // parseCount reads digits and nothing else, as the scripts do: no sign.

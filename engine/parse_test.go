@@ -142,3 +142,32 @@ func cutLast(list string) (before, after string, found bool) {
 	}
 	return list[:i], list[i+1:], true
 }
+
+func TestRecordsWithNumbersThatNoOrderHasAreRefused(t *testing.T) {
+	_, err := ParseRecord(OrderID{15: 1}, "c,1,1000000,253402300799999,1,0,1,0,a|b")
+	require.NoError(t, err, "the largest there may be")
+	for name, record := range map[string]string{
+		"no quantity":        "c,1,0,1,1,0,1,0,a|b",
+		"too large quantity": "c,1,1000001,1,1,0,1,0,a|b",
+		"huge quantity":      "c,1,9223372036854775807,1,1,0,1,0,a|b",
+		"no version":         "c,0,1,1,1,0,1,0,a|b",
+		"a time too late":    "c,1,1,253402300800000,1,0,1,0,a|b",
+	} {
+		_, err := ParseRecord(OrderID{15: 1}, record)
+		require.ErrorIs(t, err, errOrderBounds, name)
+	}
+}
+
+func TestChangesThatNoScriptWritesCanNotBeRead(t *testing.T) {
+	require.NoError(t, parseTakenChange("lamp", "1,-5,APPLIED").Err)
+	for name, c := range map[string][2]string{
+		"no product id":   {"\xff", "1,5,APPLIED"},
+		"no number":       {"lamp", "0,5,APPLIED"},
+		"a huge amount":   {"lamp", "1,9223372036854775807,APPLIED"},
+		"a huge decrease": {"lamp", "1,-9223372036854775808,APPLIED"},
+	} {
+		change := parseTakenChange(c[0], c[1])
+		require.Error(t, change.Err, name)
+		require.Equal(t, c[1], change.Record, name)
+	}
+}

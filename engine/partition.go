@@ -18,7 +18,8 @@ type partition struct {
 	watermark watermarkBoard
 	appended  atomic.Int64 // running count of orders that Redis has logged, as of its last answer
 	lane      *lane
-	alarm     chan struct{} // has a token when a script was refused or an answer was lost
+	fault     atomic.Pointer[string] // why the last batch failed; nil = it did not
+	alarm     chan struct{}          // has a token when a script was refused or an answer was lost
 }
 
 // view is an epoch together with what was last heard of it. It is replaced as a whole, never changed.
@@ -93,7 +94,7 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 		return GuardMissing, nil
 	}
 	watermark := p.watermarkIn(v.Number)
-	fields, err := checkScript.run(ctx, e.client, []string{v.keys.Meta}, []string{formatUint(watermark)})
+	fields, err := checkScript.run(ctx, e.client, []string{v.keys.Meta}, []string{v.Replid, formatUint(watermark)})
 	if err != nil {
 		return "", err
 	}
@@ -149,6 +150,9 @@ func (e *Engine) State(partition int) PartitionState {
 	s := PartitionState{
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
 		Backlog: p.backlog(), Queued: p.lane.length(), Watermark: p.watermark.get(),
+	}
+	if fault := p.fault.Load(); fault != nil && s.Open {
+		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"
 	}
 	if v.Held != "" {
 		s.Open, s.Reason = false, "held by an operator: "+v.Held

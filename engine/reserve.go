@@ -101,7 +101,7 @@ type reserveCall struct {
 	args    []string
 }
 
-func (c *reserveCall) build(watermark uint64, deadlineMs int64, config *Config) {
+func (c *reserveCall) build(replid string, watermark uint64, deadlineMs int64, config *Config) {
 	c.shelves = c.shelves[:0]
 	clear(c.places)
 	for _, r := range c.orders {
@@ -110,7 +110,7 @@ func (c *reserveCall) build(watermark uint64, deadlineMs int64, config *Config) 
 			c.places[r.shelf.product] = len(c.shelves)
 		}
 	}
-	c.args = append(c.args[:0], formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
+	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
 		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), strconv.Itoa(len(c.shelves)))
 	for _, s := range c.shelves {
 		c.args = append(c.args, s.product)

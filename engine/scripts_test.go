@@ -11,7 +11,7 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // call is a script with what it is called with.
@@ -30,10 +30,10 @@ func (n *node) calls(k Keys) map[string]call {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
 	return map[string]call{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{"0", far, "0", "10", "1", "a", id, "1", "a|v", "1"}},
-		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{"0", far, "a", "2", "add", "5", "0,1,0,0"}},
-		"trim":    {&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{"2", "0", "10"}},
-		"check":   {&checkScript, []string{k.Meta}, []string{"0"}},
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "a", id, "1", "a|v", "1"}},
+		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0"}},
+		"trim":    {&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "2", "0", "10"}},
+		"check":   {&checkScript, []string{k.Meta}, []string{n.replid, "0"}},
 		"close":   {&closeScript, []string{k.Meta}, []string{"1"}},
 		"open":    {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
 		"load":    {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "field", "value"}},
@@ -47,7 +47,7 @@ func stocked(t testing.TB, n *node) Keys {
 	n.product(t, "a", 10, onSale)
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
-	fields, err := call{&reserveScript, n.reserveKeys(k), []string{"0", far, "0", "10", "1", "a", strings.Repeat("i", 16), "1", "a|u", "1"}}.run(n)
+	fields, err := call{&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "a", strings.Repeat("i", 16), "1", "a|u", "1"}}.run(n)
 	require.NoError(t, err)
 	require.Equal(t, "A", flatten(t, fields)[4])
 	for _, key := range k.All() {
@@ -58,7 +58,7 @@ func stocked(t testing.TB, n *node) Keys {
 
 // Promise 4: a key of the wrong type makes a script fail before it has written anything.
 func TestWrongTypeLeavesNoTrace(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	for name := range (&node{}).calls(Keys{}) {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, client, Config{Prefix: "wrongtype-" + name})
@@ -86,7 +86,7 @@ func TestWrongTypeLeavesNoTrace(t *testing.T) {
 
 // Promise 4: so does a log whose ids have gone past the sequence.
 func TestRefusedAppendLeavesNoTrace(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	n := newNode(t, client, Config{Prefix: "append"})
 	k := stocked(t, n)
 	n.do(t, "XADD", k.Log, "9-0", "someone", "else")
@@ -100,7 +100,7 @@ func TestRefusedAppendLeavesNoTrace(t *testing.T) {
 
 // Promise 4 and 23: a server without memory refuses what sells and lets through what frees memory or brings it in line.
 func TestOutOfMemory(t *testing.T) {
-	client := connectTo(t, devstack.TestRedis(t, "appendonly no").URL())
+	client := connectTo(t, devtest.Redis(t, "appendonly no").URL())
 	n := newNode(t, client, Config{})
 	k := stocked(t, n)
 	before := dumpKeys(t, client, "*")
@@ -122,7 +122,7 @@ func TestOutOfMemory(t *testing.T) {
 }
 
 func TestTrim(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	n := newNode(t, client, Config{Prefix: "trim"})
 	k := n.keys(0)
 	add := func(sequence int, pairs ...string) {
@@ -136,7 +136,7 @@ func TestTrim(t *testing.T) {
 		return records
 	}
 	trim := func(watermark, maxEntries string) []string {
-		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{watermark, "0", maxEntries}}.run(n)
+		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, watermark, "0", maxEntries}}.run(n)
 		require.NoError(t, err)
 		return flatten(t, fields)[2:]
 	}
@@ -172,13 +172,13 @@ func TestTrim(t *testing.T) {
 }
 
 func TestTrimWaitsForTheGrace(t *testing.T) {
-	n := newNode(t, connectTo(t, devstack.TestSharedRedis(t)), Config{Prefix: "grace"})
+	n := newNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "grace"})
 	k := n.keys(0)
 	const now = 4_000_000_000_000 // in the future, so that the clock stands
 	n.do(t, "HSET", k.Meta, "time", text(now), "sequence", "1")
 	n.do(t, "XADD", k.Log, "1-0", "orders", text(now-100), "id", "c,1")
 	for _, test := range []struct{ grace, want string }{{"101", "0"}, {"100", "1"}} {
-		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{"1", test.grace, "10"}}.run(n)
+		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "1", test.grace, "10"}}.run(n)
 		require.NoError(t, err)
 		require.Equal(t, []string{"OK", text(now), test.want, "0"}, flatten(t, fields), "an entry of 100 ms with a grace of %s ms", test.grace)
 	}
@@ -186,7 +186,7 @@ func TestTrimWaitsForTheGrace(t *testing.T) {
 
 // A server that came back with half a rebuild does not hold the epoch, whatever the ledger says.
 func TestUnfinishedRebuildIsMissing(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	n := newNode(t, client, Config{Prefix: "unfinished"})
 	epoch := Epoch{Number: 2, Namespace: NewNamespace(2), Replid: n.replid}
 	k, err := n.EpochKeys(0, epoch)
@@ -205,7 +205,7 @@ func TestUnfinishedRebuildIsMissing(t *testing.T) {
 }
 
 func TestRebuildScripts(t *testing.T) {
-	client := connectTo(t, devstack.TestSharedRedis(t))
+	client := connectTo(t, devtest.SharedRedis(t))
 	n := newNode(t, client, Config{Prefix: "rebuild"})
 	ctx := t.Context()
 	k, err := n.EpochKeys(0, Epoch{Namespace: NewNamespace(2)})

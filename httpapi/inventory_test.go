@@ -296,4 +296,10 @@ func TestCatalogErrors(t *testing.T) {
 	got := h.send("GET", "/inventory", "")
 	got.requireProblem(t, 503, engine.CodeUnavailable)
 	require.Equal(t, "1", got.header.Get("Retry-After"))
+	for method, path := range map[string]string{"POST": "/inventory", "PUT": "/inventory/phone"} {
+		body := map[string]string{"POST": `{"name":"x","price":1,"initialStock":1}`, "PUT": `{"adjustStock":1}`}[method]
+		got := h.admin(method, path, body)
+		got.requireProblem(t, 504, engine.CodeOutcomeUnknown)
+		require.Empty(t, got.header.Get("Retry-After"), "%s may have happened: repeated, it would happen twice", method)
+	}
 }

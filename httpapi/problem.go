@@ -56,6 +56,8 @@ const problemType = "urn:flashsale:problem:"
 var (
 	errInternal = &engine.Error{Code: engine.CodeInternal, Detail: "something went wrong here; the log has it under this requestId"}
 	errTimeout  = &engine.Error{Code: engine.CodeUnavailable, Detail: "no answer in time from what this depends on", RetryAfter: time.Second}
+	// errUnknown is errTimeout of a change: it may have happened, so nobody is asked to repeat it.
+	errUnknown = &engine.Error{Code: engine.CodeOutcomeUnknown, Detail: "no answer in time: the change may or may not have been made; look before you repeat it"}
 )
 
 // knownProblems makes the documents of what a buyer can meet on the hot path.
@@ -139,6 +141,9 @@ func (s *Server) refuseMethod(ctx *fasthttp.RequestCtx) {
 // refuse answers with the problem document of err.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	failure, expected := coded(err)
+	if failure == errTimeout && !ctx.IsGet() && !ctx.IsHead() {
+		failure = errUnknown
+	}
 	body := s.problem(nil, failure)
 	if !expected {
 		body = s.logInternal(ctx, body, err)

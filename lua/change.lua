@@ -6,14 +6,15 @@
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs
 -- KEYS 4 log     stream
 --
--- ARGV 1 watermark
--- ARGV 2 deadlineMs
--- ARGV 3 product
--- ARGV 4 number   of this change; 1 creates the product
--- ARGV 5 kind     'add' (amount is added, refused where too little is left) or
+-- ARGV 1 replid      the server history that the caller has from the ledger
+-- ARGV 2 watermark
+-- ARGV 3 deadlineMs
+-- ARGV 4 product
+-- ARGV 5 number   of this change; 1 creates the product
+-- ARGV 6 kind     'add' (amount is added, refused where too little is left) or
 --                 'lower' (left is brought down to amount; nothing if it is there already)
--- ARGV 6 amount
--- ARGV 7 terms    the product's terms from now on
+-- ARGV 7 amount
+-- ARGV 8 terms    the product's terms from now on
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, status, applied}
@@ -28,10 +29,10 @@
 -- each once.
 --@include guard.lua
 
-local code, nowMs, meta = guard(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
 if code ~= 'OK' then return {code, nowMs} end
 
-local product, number, kind, amount, terms = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local product, number, kind, amount, terms = ARGV[4], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local value = redis.call('HGET', KEYS[2], product)
 redis.call('HEXISTS', KEYS[3], product) -- a wrong type is to fail here, before the first write
 local current, held, sold, initial, change = string.match(value or '0,0,0,0,0', '^(%d+),(%d+),(%d+),(%d+),(%d+)$')

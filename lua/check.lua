@@ -3,7 +3,8 @@
 --
 -- KEYS 1 meta    hash
 --
--- ARGV 1 watermark
+-- ARGV 1 replid      the server history that the caller has from the ledger
+-- ARGV 2 watermark
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, orders}
@@ -11,6 +12,6 @@
 -- Invariant: writes nothing.
 --@include guard.lua
 
-local code, nowMs, meta = guard(KEYS[1], tonumber(ARGV[1]), math.huge)
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge)
 if code ~= 'OK' then return {code, nowMs} end
 return {'OK', nowMs, meta[3], meta[5]}

@@ -17,7 +17,8 @@
 -- Invariant: a namespace in use is never written to.
 
 local info = redis.call('INFO', 'replication')
-if not string.find(info, 'role:master', 1, true) or not string.find(info, 'master_replid:' .. ARGV[2], 1, true) then
+if not string.find(info, 'role:master\r\n', 1, true)
+  or not string.find(info, 'master_replid:' .. ARGV[2] .. '\r\n', 1, true) then
   return {'FENCED'}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'chunks')

@@ -19,7 +19,8 @@
 local meta = redis.call('HMGET', KEYS[1], 'state', 'sequence', 'replid', 'attempt')
 if not meta[1] then return {'MISSING'} end
 local info = redis.call('INFO', 'replication')
-if not string.find(info, 'role:master', 1, true) or not string.find(info, 'master_replid:' .. ARGV[2], 1, true) then
+if not string.find(info, 'role:master\r\n', 1, true)
+  or not string.find(info, 'master_replid:' .. ARGV[2] .. '\r\n', 1, true) then
   return {'FENCED'}
 end
 if tonumber(meta[4] or 0) ~= tonumber(ARGV[3]) then return {'STALE'} end

@@ -8,11 +8,12 @@
 -- KEYS 5 orders  hash   order id -> record
 -- KEYS 6 log     stream one entry a change of state
 --
--- ARGV 1 watermark   sequence that the caller knows to be in the ledger
--- ARGV 2 deadlineMs  in this server's time
--- ARGV 3 lockMs      buyer lock, 0 = off
--- ARGV 4 maxQuantity
--- ARGV 5 products    how many product names follow
+-- ARGV 1 replid      the server history that the caller has from the ledger
+-- ARGV 2 watermark   sequence that the caller knows to be in the ledger
+-- ARGV 3 deadlineMs  in this server's time
+-- ARGV 4 lockMs      buyer lock, 0 = off
+-- ARGV 5 maxQuantity
+-- ARGV 6 products    how many product names follow
 -- ARGV ..            the product names
 -- ARGV ..            for each order: id (16 bytes), product (1-based index), product|user, quantity
 --
@@ -21,7 +22,7 @@
 -- statuses has one letter an order, in order of precedence; a letter with a detail adds one to details, in turn:
 --   R replayed      this order id was decided before; detail: its record
 --   U unknown       no such product
---   X corrupt       the product's counters or terms can't be read
+--   X corrupt       what Redis has of the product or the buyer can't be read
 --   Q quantity      not an integer from 1 to maxQuantity
 --   I inactive      the sale is switched off
 --   N not_started   detail: startsMs
@@ -35,15 +36,27 @@
 -- order is accepted; the XADD is the first write, so a refused append leaves no trace.
 --@include guard.lua
 
-local code, nowMs, meta = guard(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
 if code ~= 'OK' then return {code, nowMs} end
 
-local lockMs, maxQuantity, products = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local lockMs, maxQuantity, products = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local match, call = string.match, redis.call
-local first = 6 + products
+
+-- text formats a count, each only once a batch: most numbers of a batch are the same few.
+local texts = {}
+local function text(n)
+  local t = texts[n]
+  if not t then
+    t = string.format('%.0f', n)
+    texts[n] = t
+  end
+  return t
+end
+
+local first = 7 + products
 
 local names, ids, buyerKeys = {}, {}, {}
-for i = 1, products do names[i] = ARGV[5 + i] end
+for i = 1, products do names[i] = ARGV[6 + i] end
 local n = 0
 for a = first, #ARGV, 4 do
   n = n + 1
@@ -88,11 +101,11 @@ local sequence = meta[3] + 1
 local stamp = string.format(',%.0f,%.0f,0,%.0f,', nowMs, nowMs, sequence)
 local entry, accepted = {}, 0
 
-local function decide(i, quantity, p, b)
+local function decide(quantity, p, b)
   if p.refusal == 'U' or p.refusal == 'X' then return p.refusal end
+  if b.corrupt then return 'X' end
   if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then return 'Q' end
   if p.refusal then return p.refusal, p.detail end
-  if b.corrupt then return 'X' end
   if lockMs > 0 and nowMs < b.lockUntilMs then
     return 'D', string.format('%.0f,', b.lockUntilMs) .. b.last
   end
@@ -114,11 +127,11 @@ for i = 1, n do
       b = readBuyer(buyersRead[i])
       buyers[key] = b
     end
-    status, detail = decide(i, quantity, p, b)
+    status, detail = decide(quantity, p, b)
     if status == 'A' then
       p.left, p.sold, p.changed = p.left - quantity, p.sold + quantity, true
       b.bought, b.last, b.lockUntilMs, b.changed = b.bought + quantity, ids[i], nowMs + lockMs, true
-      record = 'c,1,' .. quantity .. stamp .. accepted .. ',' .. key
+      record = 'c,1,' .. text(quantity) .. stamp .. text(accepted) .. ',' .. key
       seen[ids[i]] = record
       entry[2 * accepted + 1], entry[2 * accepted + 2] = ids[i], record
       accepted = accepted + 1
@@ -141,7 +154,7 @@ if accepted > 0 then
   for key, b in pairs(buyers) do
     if b.changed then
       buyersWrite[#buyersWrite + 1] = key
-      buyersWrite[#buyersWrite + 1] = string.format('%.0f,%.0f,%.0f,', b.bought, b.held, b.lockUntilMs) .. b.last
+      buyersWrite[#buyersWrite + 1] = text(b.bought) .. ',' .. text(b.held) .. ',' .. text(b.lockUntilMs) .. ',' .. b.last
     end
   end
   call('XADD', KEYS[6], string.format('%.0f-0', sequence), 'orders', string.format('%.0f', nowMs), unpack(entry))

@@ -16,7 +16,8 @@
 -- Invariant: sequence starts at 0; nobody sells here before the ledger names this namespace.
 
 local info = redis.call('INFO', 'replication')
-if not string.find(info, 'role:master', 1, true) or not string.find(info, 'master_replid:' .. ARGV[2], 1, true) then
+if not string.find(info, 'role:master\r\n', 1, true)
+  or not string.find(info, 'master_replid:' .. ARGV[2] .. '\r\n', 1, true) then
   return {'FENCED'}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'chunks')

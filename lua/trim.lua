@@ -5,9 +5,10 @@
 -- KEYS 2 orders  hash   order id -> record
 -- KEYS 3 log     stream
 --
--- ARGV 1 watermark   sequence committed in the ledger; nothing later is touched
--- ARGV 2 graceMs     age from which an entry may go
--- ARGV 3 maxEntries
+-- ARGV 1 replid      the server history that the caller has from the ledger
+-- ARGV 2 watermark   sequence committed in the ledger; nothing later is touched
+-- ARGV 3 graceMs     age from which an entry may go
+-- ARGV 4 maxEntries
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, entries removed, records removed}
@@ -17,11 +18,11 @@
 -- for it frees some.
 --@include guard.lua
 
-local watermark, graceMs = tonumber(ARGV[1]), tonumber(ARGV[2])
-local code, nowMs = guard(KEYS[1], watermark, math.huge)
+local watermark, graceMs = tonumber(ARGV[2]), tonumber(ARGV[3])
+local code, nowMs = guard(KEYS[1], ARGV[1], watermark, math.huge)
 if code ~= 'OK' then return {code, nowMs} end
 
-local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[1] .. '-0', 'COUNT', ARGV[3])
+local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[2] .. '-0', 'COUNT', ARGV[4])
 local removed, gone, last = 0, {}, nil
 for i = 1, #entries do
   local fields = entries[i][2]

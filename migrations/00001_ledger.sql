@@ -98,6 +98,7 @@ CREATE TABLE dead_letters (
 );
 
 CREATE INDEX dead_letters_open ON dead_letters (partition) WHERE resolved_at IS NULL;
+CREATE INDEX dead_letters_order ON dead_letters (order_id) WHERE order_id IS NOT NULL; -- an order that is looked up
 
 -- +goose Down
 DROP TABLE dead_letters;

@@ -66,6 +66,8 @@ RETURNING attempt`
 
 // beginAttempt takes the number of this attempt: whoever began earlier can publish and open no more.
 func (l *leader) beginAttempt(ctx context.Context, at position) (attempt uint64, err error) {
+	ctx, cancel := l.lasting(ctx, ledgerTimeout)
+	defer cancel()
 	err = l.conn.QueryRow(ctx, countAttempt, l.partition, at.epoch.Number, at.epoch.Namespace).Scan(&attempt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, errMoved
@@ -114,7 +116,7 @@ func (l *leader) adopt(ctx context.Context, at position, replid string) error {
 	if err := l.link.RewriteAOF(ctx); err != nil {
 		return err
 	}
-	tag, err := l.conn.Exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid,
+	tag, err := l.exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid,
 		at.epoch.Namespace, at.attempt)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -128,7 +130,7 @@ func (l *leader) adopt(ctx context.Context, at position, replid string) error {
 // hold gives a partition to an operator: no machine can close this gap.
 func (l *leader) hold(ctx context.Context, at position, why string) error {
 	const update = `UPDATE partitions SET operator_hold = $2, updated_at = now() WHERE partition = $1 AND epoch = $3`
-	if _, err := l.conn.Exec(ctx, update, l.partition, why, at.epoch.Number); err != nil {
+	if _, err := l.exec(ctx, update, l.partition, why, at.epoch.Number); err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
 	l.metrics.holds.Inc()

@@ -10,7 +10,7 @@ import (
 
 func TestAnEarlierAttemptCanPublishNoMore(t *testing.T) {
 	pool := ledger(t, 100)
-	l := &leader{follower: &follower{partition: 0}, conn: connOf(t, pool)}
+	l := &leader{follower: &follower{partition: 0}, conn: connOf(t, pool), last: t.Context()}
 	paused := positionOf(t, pool)
 	var err error
 	paused.attempt, err = l.beginAttempt(t.Context(), paused)
@@ -33,7 +33,7 @@ func TestAnEarlierAttemptCanPublishNoMore(t *testing.T) {
 
 func TestAnAttemptOfAnotherEpochDoesNotBegin(t *testing.T) {
 	pool := ledger(t, 100)
-	l := &leader{follower: &follower{partition: 0}, conn: connOf(t, pool)}
+	l := &leader{follower: &follower{partition: 0}, conn: connOf(t, pool), last: t.Context()}
 	at := positionOf(t, pool)
 	exec(t, pool, `UPDATE partitions SET epoch = 2`)
 	_, err := l.beginAttempt(t.Context(), at)

@@ -11,11 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 func TestOnAClusterOfThreePrimaries(t *testing.T) {
-	primaries := devstack.TestCluster(t, 3)
+	primaries := devtest.Cluster(t, 3)
 	s := newStack(t, fmt.Sprintf("redis://%s?addr=%s", primaries[0], strings.Join(primaries[1:], "&addr=")))
 	s.config.Partitions = 6
 	nodes := []*node{s.start(t), s.start(t)}

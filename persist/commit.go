@@ -20,6 +20,7 @@ var (
 	errConflict = errors.New("a new order has a row already")
 
 	errNoLedgerProduct = errors.New(reasonNoProduct)
+	errQuantity        = errors.New("a quantity that no order can have")
 )
 
 // commitRetries bounds how often a batch is tried again after a deadlock or a serialization failure.
@@ -31,7 +32,7 @@ func commit(ctx context.Context, conn *pgx.Conn, partition int, from position, e
 	b := fold(entries)
 	careful := false
 	for attempt := 0; ; attempt++ {
-		to, err := commitOnce(ctx, conn, partition, from, b, careful)
+		to, err := commitWithin(ctx, conn, partition, from, b, careful)
 		switch {
 		case err == nil || attempt == commitRetries:
 			return to, err
@@ -44,6 +45,23 @@ func commit(ctx context.Context, conn *pgx.Conn, partition int, from position, e
 			return to, err
 		}
 	}
+}
+
+const (
+	// commitTimeout bounds one try of a transaction: a Postgres that says nothing is not waited for.
+	commitTimeout = 10 * time.Second
+	// carefulTimeout bounds one that looks for the rows at fault, several round trips for each, and all tries together.
+	carefulTimeout = time.Minute
+)
+
+func commitWithin(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {
+	timeout := commitTimeout
+	if careful {
+		timeout = carefulTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return commitOnce(ctx, conn, partition, from, b, careful)
 }
 
 // isDataError tells whether an error is about what is in a row (class 22, data exception; class 23, constraint).
@@ -68,6 +86,7 @@ type ledgerTx struct {
 	careful   bool // look every order up, and find the rows at fault one by one
 	products  map[string]ledgerProduct
 	old       map[engine.OrderID]oldOrder
+	atOnce    map[changeKey]bool // of the changes that the batch brings: in force in the ledger already
 }
 
 func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {
@@ -105,10 +124,14 @@ UPDATE partitions
 
 // lockProducts takes the rows in the order of their ids, so two writers never wait for each other in a circle.
 const lockProducts = `
-SELECT id, initial_stock, sold FROM products WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
+SELECT id, initial_stock, sold, change_taken FROM products WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
 
 const lockOrders = `
 SELECT id, status, quantity, version FROM orders WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
+
+const selectChanges = `
+SELECT product_id, number, at_once
+  FROM stock_changes JOIN unnest($1::text[], $2::bigint[]) AS c (product_id, number) USING (product_id, number)`
 
 // lock moves the position and locks and reads the rows that the batch concerns, in one round trip.
 func (t *ledgerTx) lock(ctx context.Context) error {
@@ -125,6 +148,10 @@ func (t *ledgerTx) lock(ctx context.Context) error {
 	t.old = make(map[engine.OrderID]oldOrder)
 	if ids := t.ordersToLock(); len(ids) > 0 {
 		queue.Queue(lockOrders, ids).Query(t.readOrders)
+	}
+	if products, numbers := t.batch.changeKeys(); len(products) > 0 {
+		t.atOnce = make(map[changeKey]bool)
+		queue.Queue(selectChanges, products, numbers).Query(t.readChanges)
 	}
 	if err := t.SendBatch(ctx, queue).Close(); err != nil {
 		return fmt.Errorf("lock: %w", err)
@@ -146,8 +173,18 @@ func (t *ledgerTx) ordersToLock() []engine.OrderID {
 func (t *ledgerTx) readProducts(rows pgx.Rows) error {
 	var id string
 	var p ledgerProduct
-	_, err := pgx.ForEachRow(rows, []any{&id, &p.initial, &p.sold}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&id, &p.initial, &p.sold, &p.taken}, func() error {
 		t.products[id] = p
+		return nil
+	})
+	return err
+}
+
+func (t *ledgerTx) readChanges(rows pgx.Rows) error {
+	var key changeKey
+	var atOnce bool
+	_, err := pgx.ForEachRow(rows, []any{&key.product, &key.number, &atOnce}, func() error {
+		t.atOnce[key] = atOnce
 		return nil
 	})
 	return err
@@ -172,7 +209,7 @@ func (t *ledgerTx) writeOrders(ctx context.Context, v *verdict) error {
 	if t.careful {
 		return t.writeAround(ctx, v, v.rows)
 	}
-	written, err := t.insert(ctx, t.Tx, v.rows)
+	written, err := t.write(ctx, v.rows)
 	if err != nil {
 		return err
 	}

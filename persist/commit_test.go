@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // ledger is a migrated ledger with one partition in epoch 1 and the product "lamp".
 func ledger(t *testing.T, units int64) *pgxpool.Pool {
 	t.Helper()
-	url := devstack.TestDatabase(t)
+	url := devtest.Database(t)
 	pool, err := Connect(t.Context(), url, 4)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)

@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 func TestAnOrderReachesTheLedger(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	p := n.product(t, "sneaker", 10, onSale)
 	require.Equal(t, engine.Stock{Current: 10, Initial: 10, Change: 1}, p.Stock)
@@ -33,7 +33,7 @@ func TestAnOrderReachesTheLedger(t *testing.T) {
 }
 
 func TestManyBuyersGetExactlyWhatThereIs(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	nodes := []*node{s.start(t), s.start(t)}
 	nodes[0].product(t, "console", 100, onSale)
 

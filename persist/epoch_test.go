@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
 )
 
@@ -20,7 +20,7 @@ func (s *stack) epochOf(t testing.TB, partition int) (epoch int64, namespace str
 }
 
 func TestARestartedRedisIsAdopted(t *testing.T) {
-	redis := devstack.TestRedis(t)
+	redis := devtest.Redis(t)
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
@@ -44,7 +44,7 @@ func TestARestartedRedisIsAdopted(t *testing.T) {
 }
 
 func TestAnEmptiedRedisIsRebuiltFromTheLedger(t *testing.T) {
-	redis := devstack.TestRedis(t)
+	redis := devtest.Redis(t)
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, engine.Terms{Active: true, PerUserLimit: 3})
@@ -77,7 +77,7 @@ func TestAnEmptiedRedisIsRebuiltFromTheLedger(t *testing.T) {
 }
 
 func TestRedisThatForgotTheEndIsRebuilt(t *testing.T) {
-	redis := devstack.TestRedis(t, "appendonly no")
+	redis := devtest.Redis(t, "appendonly no")
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
@@ -99,7 +99,7 @@ func TestRedisThatForgotTheEndIsRebuilt(t *testing.T) {
 }
 
 func TestALedgerThatWentBackIsHeldForAnOperator(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
 	_, err := n.buy("lamp", "ann", 1)
@@ -116,7 +116,7 @@ func TestALedgerThatWentBackIsHeldForAnOperator(t *testing.T) {
 }
 
 func TestAGapInTheLogIsHeldUntilAnOperatorDecides(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
 	_, err := n.buy("lamp", "ann", 1)
@@ -151,7 +151,7 @@ func TestAGapInTheLogIsHeldUntilAnOperatorDecides(t *testing.T) {
 }
 
 func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
-	s := newStack(t, devstack.TestSharedRedis(t))
+	s := newStack(t, devtest.SharedRedis(t))
 	s.config.Prefix = "partitions-test"
 	require.NoError(t, persist.EnsurePartitions(t.Context(), s.pool, 2))
 	require.NoError(t, persist.EnsurePartitions(t.Context(), s.pool, 2))

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
 )
 
@@ -35,8 +35,8 @@ func sell(n *node, product, crowd string) (stop func() int64) {
 }
 
 func TestPostgresKilledUnderLoad(t *testing.T) {
-	postgres := devstack.TestPostgres(t)
-	s := &stack{redisURL: devstack.TestRedis(t).URL(), dbURL: postgres.URL()}
+	postgres := devtest.Postgres(t)
+	s := &stack{redisURL: devtest.Redis(t).URL(), dbURL: postgres.URL()}
 	s.config.Partitions = 2
 	s.pool = connect(t, s.dbURL)
 	_, err := persist.MigrateUp(t.Context(), s.pool)
@@ -61,7 +61,7 @@ func TestPostgresKilledUnderLoad(t *testing.T) {
 }
 
 func TestRedisKilledUnderLoad(t *testing.T) {
-	redis := devstack.TestRedis(t) // appendfsync always: what was answered survives
+	redis := devtest.Redis(t) // appendfsync always: what was answered survives
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 1_000_000, onSale)
@@ -86,7 +86,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 }
 
 func TestALeaderThatEndsIsFollowed(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	first := s.start(t)
 	second := s.start(t)
 	first.product(t, "lamp", 1_000_000, onSale)

@@ -1,9 +1,13 @@
 package persist
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,7 +22,7 @@ UPDATE products p
 
 const buryLetter = `
 INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
-VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8, 0), $9, $10)`
+VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9, $10)`
 
 const countRefused = `
 UPDATE partitions
@@ -37,20 +41,18 @@ func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
 	if products, deltas := v.moved(); len(products) > 0 {
 		queue.Queue(moveSold, products, deltas)
 	}
-	for _, change := range t.batch.changes {
-		t.queueChange(queue, change)
+	v.judgeChanges(t.batch.changes, t.products, t.atOnce)
+	for i := range v.changes {
+		queueChange(queue, &v.changes[i])
 	}
-	for _, dead := range v.dead {
-		o := dead.Order
-		queue.Queue(buryLetter, t.partition, t.from.epoch.Number, o.Sequence, o.Index, o.ID, o.Product, o.User, o.Quantity,
-			dead.Record, dead.Err.Error())
+	for i := range v.dead {
+		t.queueDead(queue, &v.dead[i])
 	}
-	if n := int64(len(v.refused) + len(v.dead)); n > 0 {
+	n, reason := int64(len(v.refused)+len(v.dead)), v.rebuildReason()
+	if n > 0 || reason != "" {
 		to.refused += n
-		if len(v.refused) > 0 {
-			to.rebuildReason = fmt.Sprintf("the ledger refused %d orders, the first of product %s", len(v.refused), v.refused[0].Product)
-		}
-		queue.Queue(countRefused, t.partition, n, to.rebuildReason)
+		to.rebuildReason = cmp.Or(to.rebuildReason, reason)
+		queue.Queue(countRefused, t.partition, n, reason)
 	}
 	queue.Queue(announce, watermarkChannel, announcement(t.partition, to.watermark()))
 	if err := t.SendBatch(ctx, queue).Close(); err != nil {
@@ -91,12 +93,25 @@ UPDATE products p
   FROM stock_changes c
  WHERE p.id = $1 AND c.product_id = p.id AND c.number = $2 AND p.change_taken = $2 - 1`
 
-func (t *ledgerTx) queueChange(queue *pgx.Batch, c *engine.TakenChange) {
-	if c.Err != nil {
-		queue.Queue(buryLetter, t.partition, t.from.epoch.Number, t.batch.last, 0, engine.OrderID{}, c.Product, "", int64(0),
-			"change of a product", c.Err.Error())
-		return
+// maxDeadText bounds each text of a dead letter, in bytes.
+const maxDeadText = 4096
+
+// deadText makes text that Postgres takes of what may be anything: what is no text, or too long, is quoted.
+func deadText(text string) string {
+	if utf8.ValidString(text) && !strings.ContainsRune(text, 0) && len(text) <= maxDeadText {
+		return text
 	}
+	quoted := strconv.QuoteToASCII(text[:min(len(text), maxDeadText)])
+	return quoted[:min(len(quoted), maxDeadText)]
+}
+
+func (t *ledgerTx) queueDead(queue *pgx.Batch, dead *engine.LoggedOrder) {
+	o := &dead.Order
+	queue.Queue(buryLetter, t.partition, t.from.epoch.Number, o.Sequence, o.Index, o.ID, deadText(o.Product), deadText(o.User),
+		o.Quantity, deadText(dead.Record), deadText(dead.Err.Error()))
+}
+
+func queueChange(queue *pgx.Batch, c *engine.TakenChange) {
 	outcome := "applied"
 	if c.Refused {
 		outcome = "refused"

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"flashsale/engine"
@@ -12,7 +13,7 @@ type batch struct {
 	first, last uint64               // sequences of the entries
 	logged      int64                // orders that the entries name, for the running count
 	orders      []engine.LoggedOrder // the last state of each order, by id
-	unreadable  []engine.LoggedOrder // records that nobody can read
+	unreadable  []engine.LoggedOrder // records that nobody can read, of orders and of changes
 	changes     []*engine.TakenChange
 }
 
@@ -22,7 +23,7 @@ func fold(entries []engine.Entry) batch {
 	places := make(map[engine.OrderID]int)
 	for i := range entries {
 		if entries[i].Change != nil {
-			b.changes = append(b.changes, entries[i].Change)
+			b.addChange(entries[i].Change, entries[i].Sequence)
 		}
 		for _, logged := range entries[i].Orders {
 			b.logged++
@@ -33,6 +34,17 @@ func fold(entries []engine.Entry) batch {
 		return bytes.Compare(x.Order.ID[:], y.Order.ID[:])
 	})
 	return b
+}
+
+// addChange takes a change in. One that can't be read concerns no product: its id may be no text at all.
+func (b *batch) addChange(c *engine.TakenChange, sequence uint64) {
+	if c.Err == nil {
+		b.changes = append(b.changes, c)
+		return
+	}
+	poison := engine.LoggedOrder{Record: fmt.Sprintf("change of %q: %s", c.Product, c.Record), Err: c.Err}
+	poison.Order.Sequence = sequence
+	b.unreadable = append(b.unreadable, poison)
 }
 
 func (b *batch) add(logged engine.LoggedOrder, places map[engine.OrderID]int) {
@@ -65,6 +77,14 @@ func (b *batch) products() []string {
 	return ids
 }
 
+// changeKeys names the changes that the batch brings.
+func (b *batch) changeKeys() (products []string, numbers []int64) {
+	for _, c := range b.changes {
+		products, numbers = append(products, c.Product), append(numbers, c.Number)
+	}
+	return products, numbers
+}
+
 // changedOrders returns the ids of orders that may have a row already, sorted.
 func (b *batch) changedOrders() []engine.OrderID {
 	var ids []engine.OrderID
@@ -74,6 +94,18 @@ func (b *batch) changedOrders() []engine.OrderID {
 		}
 	}
 	return ids
+}
+
+// cut returns the first entries that name about so many orders: whole entries, at least one.
+func cut(entries []engine.Entry, orders int) []engine.Entry {
+	named := 0
+	for i := range entries {
+		named += len(entries[i].Orders)
+		if named > orders && i > 0 {
+			return entries[:i]
+		}
+	}
+	return entries
 }
 
 // contiguous tells whether entries follow a sequence without a gap.

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"fmt"
 	"slices"
 
 	"flashsale/engine"
@@ -10,6 +11,13 @@ import (
 type ledgerProduct struct {
 	initial int64
 	sold    int64
+	taken   int64 // number of the last change that the log brought
+}
+
+// changeKey names a change of a product.
+type changeKey struct {
+	product string
+	number  int64
 }
 
 // oldOrder is the row of an order before the batch.
@@ -25,6 +33,8 @@ type verdict struct {
 	dead    []engine.LoggedOrder
 	deltas  map[string]int64 // product -> units by which sold moves
 	refused []engine.Order
+	changes []engine.TakenChange // as the ledger records them
+	lowered []engine.TakenChange // those that the ledger refuses, as Redis took them
 }
 
 const (
@@ -37,6 +47,11 @@ const (
 func judge(b batch, products map[string]ledgerProduct, old map[engine.OrderID]oldOrder) verdict {
 	v := verdict{rows: make([]engine.Order, 0, len(b.orders)), deltas: make(map[string]int64)}
 	for _, logged := range b.orders {
+		if logged.Order.Quantity < 1 || logged.Order.Quantity > engine.MaxQuantity { // so that no sum can overflow
+			logged.Err = errQuantity
+			v.dead = append(v.dead, logged)
+			continue
+		}
 		if _, known := products[logged.Order.Product]; !known {
 			logged.Err = errNoLedgerProduct
 			v.dead = append(v.dead, logged)
@@ -75,6 +90,47 @@ func (v *verdict) fail(product string, excess int64, old map[engine.OrderID]oldO
 		v.deltas[product] -= took
 		excess -= took
 	}
+}
+
+// judgeChanges decides, after the orders, which changes that Redis took the ledger takes too: where a decrease would
+// leave less stock than was sold, Redis ran ahead, and the change is refused, but its number is used up. atOnce has the
+// changes that the ledger knows, and whether they are in force there already.
+func (v *verdict) judgeChanges(changes []*engine.TakenChange, products map[string]ledgerProduct, atOnce map[changeKey]bool) {
+	for _, taken := range changes {
+		change := *taken
+		p := products[change.Product]
+		inForce, known := atOnce[changeKey{change.Product, change.Number}]
+		if known && change.Number == p.taken+1 { // any other is recorded and moves nothing
+			if !inForce && !change.Refused && !p.lower(change.Applied, v.deltas[change.Product]) {
+				v.lowered = append(v.lowered, change)
+				change.Refused, change.Applied = true, 0
+			}
+			p.taken = change.Number
+			products[change.Product] = p
+		}
+		v.changes = append(v.changes, change)
+	}
+}
+
+// lower takes units out of the stock unless that would leave less than was sold. What is not in force at once can only
+// lower the stock.
+func (p *ledgerProduct) lower(applied, soldNow int64) bool {
+	if applied > 0 || p.initial+applied < p.sold+soldNow {
+		return false
+	}
+	p.initial += applied
+	return true
+}
+
+// rebuildReason says why Redis, which ran ahead, is to be rebuilt; "" = it did not.
+func (v *verdict) rebuildReason() string {
+	if len(v.refused) > 0 {
+		return fmt.Sprintf("the ledger refused %d orders, the first of product %s", len(v.refused), v.refused[0].Product)
+	}
+	if len(v.lowered) > 0 {
+		return fmt.Sprintf("the ledger refused to lower the stock of product %s by %d", v.lowered[0].Product, -v.lowered[0].Applied)
+	}
+	return ""
 }
 
 // compareLogged orders by place in the log.

@@ -152,22 +152,35 @@ const advisoryClass = 0x666c6173 // "flas"
 // tryLead leads the partition if nobody else does, until ctx ends or something goes wrong. The lock lives and dies
 // with the connection that every transaction of the leader runs on.
 func (f *follower) tryLead(ctx context.Context) error {
-	conn, err := f.pool.Acquire(ctx)
+	conn, err := f.acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("elect: %w", err)
 	}
 	defer conn.Release()
-	var elected bool
-	const elect = `SELECT pg_try_advisory_lock($1, $2)`
-	if err := conn.QueryRow(ctx, elect, advisoryClass, f.partition).Scan(&elected); err != nil {
-		return fmt.Errorf("elect: %w", err)
-	}
-	if !elected {
-		return nil
+	elected, err := f.elect(ctx, conn)
+	if err != nil || !elected {
+		return err
 	}
 	defer resign(context.WithoutCancel(ctx), conn.Conn(), f.partition)
 	l := &leader{follower: f, conn: conn.Conn()}
 	return l.lead(ctx)
+}
+
+func (f *follower) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	return f.pool.Acquire(ctx)
+}
+
+// elect tells whether the connection has the lock that makes its process the partition's leader.
+func (f *follower) elect(ctx context.Context, conn *pgxpool.Conn) (elected bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	const lock = `SELECT pg_try_advisory_lock($1, $2)`
+	if err := conn.QueryRow(ctx, lock, advisoryClass, f.partition).Scan(&elected); err != nil {
+		return false, fmt.Errorf("elect: %w", err)
+	}
+	return elected, nil
 }
 
 // resignTimeout bounds how long a leader takes leave.
@@ -202,26 +215,56 @@ func wait(ctx context.Context, d time.Duration, token <-chan struct{}) bool {
 // listen shows the watermarks that the drainers of all processes announce. The followers read them from the ledger
 // once a second anyway, so a broken connection only makes them late.
 func (k *Keeper) listen(ctx context.Context) error {
-	for ctx.Err() == nil {
-		err := k.listenOnce(ctx)
-		if ctx.Err() == nil {
-			k.config.Logger.Warn("watermarks are late: listening to the ledger broke off", "error", err)
-			wait(ctx, faultPause, nil)
+	broken := false // logged when it begins and when it has passed
+	listening := func() {
+		if broken {
+			k.config.Logger.Info("watermarks are in time again: listening to the ledger")
 		}
+		broken = false
+	}
+	for ctx.Err() == nil {
+		err := k.listenOnce(ctx, listening)
+		if ctx.Err() == nil && !broken {
+			k.config.Logger.Warn("watermarks are late: listening to the ledger broke off", "error", err)
+			broken = true
+		}
+		wait(ctx, faultPause, nil)
 	}
 	return nil
 }
 
-func (k *Keeper) listenOnce(ctx context.Context) error {
+// openListener returns a connection that hears the announcements. It is not of the pool any more, which must not have
+// one with a LISTEN on it.
+func (k *Keeper) openListener(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
 	conn, err := k.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw := conn.Hijack()
+	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel); err != nil {
+		closeWithin(context.WithoutCancel(ctx), raw, resignTimeout)
+		return nil, err
+	}
+	return raw, nil
+}
+
+// closeWithin closes a connection whose server may say nothing any more.
+func closeWithin(ctx context.Context, conn *pgx.Conn, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing to be done
+}
+
+// listenOnce takes announcements in until the connection breaks. It calls listening once they can arrive.
+func (k *Keeper) listenOnce(ctx context.Context, listening func()) error {
+	raw, err := k.openListener(ctx)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	raw := conn.Hijack()                        // it must not go back to the pool with a LISTEN on it
-	defer raw.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing to be done
-	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
+	defer closeWithin(context.WithoutCancel(ctx), raw, resignTimeout)
+	listening()
 	for {
 		n, err := raw.WaitForNotification(ctx)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"flashsale/engine"
@@ -16,6 +17,7 @@ import (
 type leader struct {
 	*follower
 	conn    *pgx.Conn
+	last    context.Context // ends lastDrain after the process was told to stop; what is asked of the ledger goes on till then
 	link    *engine.Link
 	read    readAhead
 	suspect string // why the partition is to be brought in line although Redis takes orders; "" = it is not
@@ -29,6 +31,9 @@ func (l *leader) lead(ctx context.Context) error {
 	}
 	defer link.Close()
 	l.link = link
+	last, cancel := outlast(ctx, lastDrain)
+	defer cancel()
+	l.last = last
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.trim(groupCtx) })
 	group.Go(func() error {
@@ -42,17 +47,52 @@ func (l *leader) lead(ctx context.Context) error {
 	if err := group.Wait(); ctx.Err() == nil {
 		return err
 	}
-	return l.drainLast(ctx)
+	if err := l.drainLast(last); err != nil {
+		l.log.Error("stopped before the log was drained: the next leader goes on", "error", err)
+	}
+	return nil
 }
 
-// lastDrain bounds how long a process that stops goes on draining.
+// outlast returns a context that ends a while after ctx.
+func outlast(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() { time.AfterFunc(while, cancel) })
+	return longer, func() {
+		forget()
+		cancel()
+	}
+}
+
+// lasting returns the context of a question to the ledger that ends with its limit, not when the process is told to
+// stop: pgx closes a connection whose question is broken off, and the last drain needs it.
+func (l *leader) lasting(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	forget := context.AfterFunc(l.last, cancel)
+	return longer, func() {
+		forget()
+		cancel()
+	}
+}
+
+// exec runs a short statement to its end.
+func (l *leader) exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	ctx, cancel := l.lasting(ctx, ledgerTimeout)
+	defer cancel()
+	return l.conn.Exec(ctx, sql, args...)
+}
+
+func (l *leader) position(ctx context.Context) (position, error) {
+	ctx, cancel := l.lasting(ctx, ledgerTimeout)
+	defer cancel()
+	return readPosition(ctx, l.conn, l.partition)
+}
+
+// lastDrain bounds how long a process that stops goes on draining, what was under way included.
 const lastDrain = 2 * time.Second
 
 // drainLast brings what is in the log into the ledger before the process ends.
 func (l *leader) drainLast(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastDrain)
-	defer cancel()
-	at, err := readPosition(ctx, l.conn, l.partition)
+	at, err := l.position(ctx)
 	if err != nil || at.epoch.Namespace == "" || at.epoch.Held != "" {
 		return err
 	}
@@ -60,7 +100,10 @@ func (l *leader) drainLast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for done := false; !done && ctx.Err() == nil; {
+	for done := false; !done; {
+		if ctx.Err() != nil {
+			return fmt.Errorf("drain within %s: %w", lastDrain, ctx.Err())
+		}
 		if at, done, err = l.step(ctx, keys, at, 0); err != nil {
 			return err
 		}
@@ -71,7 +114,7 @@ func (l *leader) drainLast(ctx context.Context) error {
 // round reads the position again, brings the partition in line if it must, and drains for a while.
 func (l *leader) round(ctx context.Context) error {
 	known := l.engine.Watermark(l.partition) // before the position is read, which can only be further
-	at, err := readPosition(ctx, l.conn, l.partition)
+	at, err := l.position(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,22 +148,28 @@ func behind(at position, known engine.Watermark) bool {
 
 // handOver gives Redis the changes of products that it has not taken: their process may have died in between.
 func (l *leader) handOver(ctx context.Context) error {
+	changes, err := l.changesUnderWay(ctx)
+	if err != nil {
+		return fmt.Errorf("changes under way: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
-	rows, err := l.conn.Query(ctx, selectPending+` AND p.partition = $1`, l.partition)
-	if err != nil {
-		return fmt.Errorf("changes under way: %w", err)
-	}
-	changes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Change, error) { return scanChange(row) })
-	if err != nil {
-		return fmt.Errorf("changes under way: %w", err)
-	}
 	for _, c := range changes {
 		if _, err := l.engine.Apply(ctx, c); err != nil {
 			return fmt.Errorf("hand over change %d of %s: %w", c.Number, c.Product, err)
 		}
 	}
 	return nil
+}
+
+func (l *leader) changesUnderWay(ctx context.Context) ([]engine.Change, error) {
+	ctx, cancel := l.lasting(ctx, ledgerTimeout)
+	defer cancel()
+	rows, err := l.conn.Query(ctx, selectPending+` AND p.partition = $1`, l.partition)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Change, error) { return scanChange(row) })
 }
 
 // drainBlock is how long a drainer waits for entries before it looks around.
@@ -132,7 +181,8 @@ func (l *leader) drain(ctx context.Context, at position) error {
 	if err != nil {
 		return err
 	}
-	for until := time.Now().Add(followInterval); time.Now().Before(until) && ctx.Err() == nil && !l.alarmed(); {
+	// At least one step: a storm of alarms must not keep the ledger from getting anywhere.
+	for until := time.Now().Add(followInterval); time.Now().Before(until) && ctx.Err() == nil; {
 		at, _, err = l.step(ctx, keys, at, drainBlock)
 		switch {
 		case errors.Is(err, errMoved):
@@ -143,6 +193,9 @@ func (l *leader) drain(ctx context.Context, at position) error {
 		case err != nil:
 			return err
 		case at.rebuildReason != "":
+			return nil
+		case l.alarmed():
+			wait(ctx, alarmPause, nil)
 			return nil
 		}
 	}
@@ -178,8 +231,11 @@ func (l *leader) step(ctx context.Context, keys engine.Keys, at position, block 
 	}
 	l.read.learn(entries)
 	began := time.Now()
-	// A commit that was begun is brought to its end: nobody gains by not knowing.
-	to, err = commit(context.WithoutCancel(ctx), l.conn, l.partition, at, entries)
+	// A commit that was begun is brought to its end, as far as there is time: nobody gains by not knowing. What was read
+	// beyond a transaction's bound is read again, in smaller portions.
+	commitCtx, cancel := l.lasting(ctx, carefulTimeout)
+	defer cancel()
+	to, err = commit(commitCtx, l.conn, l.partition, at, cut(entries, l.config.BatchOrders))
 	if err != nil {
 		return at, false, err
 	}
@@ -216,14 +272,19 @@ type readAhead struct {
 	perEntry int // orders an entry, in the last read
 }
 
-// firstRead is how many entries are asked for before anything is known of their size.
-const firstRead = 64
+const (
+	// firstRead is how many entries are asked for before anything is known of their size.
+	firstRead = 64
+	// maxRead is how many are asked for at the most: after an idle hour of orders that came alone, the next entries may
+	// bring a whole batch each.
+	maxRead = 1024
+)
 
 func (r *readAhead) count(orders int) int64 {
 	if r.perEntry == 0 {
 		return firstRead
 	}
-	return int64(max(1, orders/r.perEntry))
+	return int64(min(max(1, orders/r.perEntry), maxRead))
 }
 
 func (r *readAhead) learn(entries []engine.Entry) {

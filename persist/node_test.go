@@ -11,11 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
 )
 
-func TestMain(m *testing.M) { os.Exit(devstack.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 // patience is how long a test waits for what must happen by itself.
 const patience = 20 * time.Second
@@ -38,7 +38,7 @@ type stack struct {
 
 // newLedger returns the URL of a migrated ledger of its own.
 func newLedger(t testing.TB) string {
-	return devstack.TestDatabaseFrom(t, "flashsale_persist", func(url string) error {
+	return devtest.DatabaseFrom(t, "flashsale_persist", func(url string) error {
 		ctx := context.Background()
 		pool, err := persist.Connect(ctx, url, 1)
 		if err != nil {

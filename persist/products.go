@@ -24,7 +24,7 @@ var (
 	}
 	errChangeUnknown = &engine.Error{
 		Code:   engine.CodeOutcomeUnknown,
-		Detail: "the change is recorded in the ledger but not in force yet; it will be, read the product again",
+		Detail: "the change may be recorded, and come into force yet; read the product again",
 	}
 )
 
@@ -42,7 +42,12 @@ WITH product AS (
 INSERT INTO stock_changes (product_id, number, kind, amount, at_once, name, price_cents, per_user_limit, active, starts_at,
                            ends_at, actor, reason)
 SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $10, $11 FROM product`
-	_, err := s.pool.Exec(ctx, insert, p.ID, s.engine.PartitionOf(p.ID), p.Name, p.PriceCents, p.Stock.Initial,
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
+	_, err = tx.Exec(ctx, insert, p.ID, s.engine.PartitionOf(p.ID), p.Name, p.PriceCents, p.Stock.Initial,
 		p.Terms.PerUserLimit, p.Terms.Active, orNil(p.Terms.StartsAt), orNil(p.Terms.EndsAt), p.Actor, p.Reason)
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == pgerrcode.UniqueViolation {
@@ -51,10 +56,36 @@ SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $10, $11 FROM product`
 	if err != nil {
 		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
 	}
-	if err := s.settle(ctx, p.ID); err != nil {
-		return engine.Product{}, fmt.Errorf("%w (%w)", errChangeUnknown, err)
+	if err := commitChange(ctx, tx); err != nil {
+		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
 	}
-	return s.Product(ctx, p.ID)
+	if err := s.settle(ctx, p.ID); err != nil {
+		return engine.Product{}, unknown(err)
+	}
+	return s.readBack(ctx, p.ID)
+}
+
+// unknown wraps what went wrong after a change may have been committed: that is no refusal, whatever it was.
+func unknown(err error) error { return fmt.Errorf("%w (%w)", errChangeUnknown, err) }
+
+// commitChange commits a change of a product. Its outcome is definite only where Postgres itself says that it was not
+// committed; an error that ended the session may have come after that.
+func commitChange(ctx context.Context, tx pgx.Tx) error {
+	err := tx.Commit(ctx)
+	var pgErr *pgconn.PgError
+	if err == nil || errors.Is(err, pgx.ErrTxCommitRollback) || errors.As(err, &pgErr) && pgErr.SeverityUnlocalized == "ERROR" {
+		return err
+	}
+	return unknown(err)
+}
+
+// readBack returns a product after a change of it was committed.
+func (s *Store) readBack(ctx context.Context, id string) (engine.Product, error) {
+	p, err := s.Product(ctx, id)
+	if err != nil {
+		return engine.Product{}, unknown(err)
+	}
+	return p, nil
 }
 
 // ChangeProduct gives a change its number, in one transaction with its audit row, and returns the product once the
@@ -69,12 +100,12 @@ func (s *Store) ChangeProduct(ctx context.Context, id string, c engine.ProductCh
 		return engine.Product{}, err
 	}
 	if err := s.settle(ctx, id); err != nil {
-		return engine.Product{}, fmt.Errorf("%w (%w)", errChangeUnknown, err)
+		return engine.Product{}, unknown(err)
 	}
 	if err := s.outcome(ctx, id, number); err != nil {
 		return engine.Product{}, err
 	}
-	return s.Product(ctx, id)
+	return s.readBack(ctx, id)
 }
 
 // record writes the change and its audit row, and what is in force at once.
@@ -91,8 +122,11 @@ func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (
 	if err != nil {
 		return 0, fmt.Errorf("change product %s: %w", id, err)
 	}
-	if c.IfVersion != 0 && c.IfVersion != row.Version || row.changeNumber != row.changeTaken {
+	if c.IfVersion != 0 && c.IfVersion != row.Version {
 		return 0, errVersion
+	}
+	if row.changeNumber != row.changeTaken {
+		return 0, errChangeUnderWay // somebody's came between our settling and our lock
 	}
 	lower, amount, err := s.stockAmount(ctx, row.Product, c)
 	if err != nil {
@@ -106,7 +140,7 @@ func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (
 	if err := writeChange(ctx, tx, next, number, lower, amount, c); err != nil {
 		return 0, fmt.Errorf("change product %s: %w", id, err)
 	}
-	return number, tx.Commit(ctx)
+	return number, commitChange(ctx, tx)
 }
 
 // stockAmount turns what is asked for into what Redis is told: units to add, or units to be left.
@@ -237,7 +271,7 @@ func (s *Store) outcome(ctx context.Context, product string, number int64) error
 	var outcome *string
 	const query = `SELECT outcome FROM stock_changes WHERE product_id = $1 AND number = $2`
 	if err := s.pool.QueryRow(ctx, query, product, number).Scan(&outcome); err != nil {
-		return fmt.Errorf("outcome of change %d of %s: %w", number, product, err)
+		return unknown(fmt.Errorf("outcome of change %d of %s: %w", number, product, err))
 	}
 	switch {
 	case outcome == nil:

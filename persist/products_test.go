@@ -1,13 +1,15 @@
 package persist_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -21,7 +23,7 @@ func codeOf(err error) engine.Code {
 }
 
 func TestProductChanges(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
 	_, err := n.buy("lamp", "ann", 4)
@@ -89,7 +91,7 @@ func TestProductChanges(t *testing.T) {
 }
 
 func TestAChangeLeftBehindIsHandedOver(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
 	// A process wrote the change into the ledger and died before Redis heard of it.
@@ -109,7 +111,7 @@ VALUES ('lamp', 2, 'add', 5, true, 'lamp', 0, 0, true, 'test')`)
 }
 
 func TestARebuildLeavesOutAChangeUnderWay(t *testing.T) {
-	redis := devstack.TestRedis(t)
+	redis := devtest.Redis(t)
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
@@ -130,4 +132,60 @@ VALUES ('lamp', 2, 'add', 5, true, 'lamp', 0, 0, true, 'test')`)
 	stock, _, err := n.Stock(t.Context(), "lamp")
 	require.NoError(t, err)
 	require.Equal(t, engine.Stock{Current: 15, Initial: 15, Change: 2}, stock)
+}
+
+func TestAChangeThatMayHaveBeenCommittedIsUnknown(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	_, err := s.pool.Exec(t.Context(), `
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
+		RETURN NULL;
+	END $$;
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON stock_changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err = n.store.ChangeProduct(ctx, "lamp", engine.ProductChange{AdjustStock: ptr[int64](10), Actor: "test"})
+	require.Equal(t, engine.CodeOutcomeUnknown, codeOf(err), "%v", err)
+	eventually(t, "the change after all", func() bool { return s.count(t, `SELECT initial_stock FROM products`) == 20 })
+
+	ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	sofa := engine.NewProduct{Product: engine.Product{ID: "sofa", Name: "sofa", Terms: onSale}, Actor: "test"}
+	_, err = n.store.CreateProduct(ctx, sofa)
+	require.Equal(t, engine.CodeOutcomeUnknown, codeOf(err), "%v", err)
+	eventually(t, "the product after all", func() bool { return s.count(t, `SELECT count(*) FROM products`) == 2 })
+}
+
+func TestACommitThatPostgresRefusesIsDefinite(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	_, err := s.pool.Exec(t.Context(), `
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON stock_changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();`)
+	require.NoError(t, err)
+	_, err = n.store.ChangeProduct(t.Context(), "lamp", engine.ProductChange{AdjustStock: ptr[int64](10), Actor: "test"})
+	require.ErrorContains(t, err, "23514")
+	require.Empty(t, codeOf(err))
+	require.EqualValues(t, 10, s.count(t, `SELECT initial_stock FROM products`))
+}
+
+func TestADecreaseOfAStockThatRedisMadeUpDoesNotStopTheDrain(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	_, err := n.buy("lamp", "ann", 10)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 10)
+	s.tamper(t, n, "lamp", stockKey, "lamp", "5,0,5,10,1")
+	_, err = n.store.ChangeProduct(t.Context(), "lamp", engine.ProductChange{AdjustStock: ptr[int64](-5), Actor: "test"})
+	require.Equal(t, engine.CodeInvalidState, codeOf(err), "%v", err)
+	eventually(t, "a rebuild", func() bool {
+		stock, _, err := n.Stock(t.Context(), "lamp")
+		return err == nil && stock == engine.Stock{Sold: 10, Initial: 10, Change: 2}
+	})
 }

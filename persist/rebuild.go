@@ -2,6 +2,7 @@ package persist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,7 +22,7 @@ func (l *leader) rebuild(ctx context.Context, at position, replid string) error 
 		return err
 	}
 	const list = `UPDATE partitions SET stale = array_append(stale, $2) WHERE partition = $1`
-	if _, err := l.conn.Exec(ctx, list, l.partition, next.Namespace); err != nil {
+	if _, err := l.exec(ctx, list, l.partition, next.Namespace); err != nil {
 		return fmt.Errorf("list the new namespace: %w", err)
 	}
 	if err := l.fill(ctx, at, keys, next); err != nil {
@@ -48,7 +49,7 @@ UPDATE partitions
  WHERE partition = $1 AND epoch = $2 AND sequence = $3 AND namespace = $7 AND attempt = $8 AND operator_hold IS NULL`
 
 func (l *leader) publish(ctx context.Context, at position, next engine.Epoch) error {
-	tag, err := l.conn.Exec(ctx, publishEpoch, l.partition, at.epoch.Number, at.sequence, next.Number, next.Namespace,
+	tag, err := l.exec(ctx, publishEpoch, l.partition, at.epoch.Number, at.sequence, next.Number, next.Namespace,
 		next.Replid, at.epoch.Namespace, at.attempt)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -70,7 +71,7 @@ func (l *leader) dropStale(ctx context.Context, at position) error {
 			return err
 		}
 		const unlist = `UPDATE partitions SET stale = array_remove(stale, $2) WHERE partition = $1 AND namespace <> $2`
-		if _, err := l.conn.Exec(ctx, unlist, l.partition, namespace); err != nil {
+		if _, err := l.exec(ctx, unlist, l.partition, namespace); err != nil {
 			return fmt.Errorf("unlist a namespace: %w", err)
 		}
 	}
@@ -79,7 +80,7 @@ func (l *leader) dropStale(ctx context.Context, at position) error {
 
 // snapshot loads the partition as one instant of the ledger has it.
 func (l *leader) snapshot(ctx context.Context, to *loader) error {
-	tx, err := l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	tx, err := l.beginSnapshot(ctx)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -91,6 +92,19 @@ func (l *leader) snapshot(ctx context.Context, to *loader) error {
 		return fmt.Errorf("snapshot of buyers: %w", err)
 	}
 	return to.end(ctx)
+}
+
+// beginSnapshot begins a transaction without a limit on how long a statement takes, other than ctx: it reads a whole
+// partition while Redis takes in what it reads, and one that was broken off each time would never come to its end.
+func (l *leader) beginSnapshot(ctx context.Context) (pgx.Tx, error) {
+	tx, err := l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+		return nil, errors.Join(err, tx.Rollback(ctx))
+	}
+	return tx, nil
 }
 
 // rebuildProducts has each product as of the last change that the log brought: one under way is handed over again, so
@@ -128,9 +142,10 @@ func (l *leader) loadProducts(ctx context.Context, tx pgx.Tx, to *loader) error 
 	return err
 }
 
-// rebuildBuyers has what each buyer bought of each product, and the order that may still lock them.
+// rebuildBuyers has what each buyer bought of each product, and the order that may still lock them. It reads the whole
+// table: an index for it would cost every insert of a sale, for what is read once after a disaster.
 const rebuildBuyers = `
-SELECT product_id, user_id, sum(quantity)::bigint, (array_agg(id ORDER BY created_at DESC, id DESC))[1], max(created_at)
+SELECT product_id, user_id, coalesce(least(sum(quantity), 1000000000000), 0)::bigint, (array_agg(id ORDER BY created_at DESC, id DESC))[1], max(created_at)
   FROM (SELECT product_id, user_id, quantity, id, created_at
           FROM orders WHERE partition = $1 AND status = 'confirmed'
         UNION ALL

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 )
 
 // tamper writes a field of one of the hashes of the epoch in force, as a fault would.
@@ -24,7 +24,7 @@ func stockKey(k engine.Keys) string { return k.Stock }
 func termsKey(k engine.Keys) string { return k.Terms }
 
 func TestTheLedgerRefusesMoreSalesThanStock(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 3, onSale)
 	s.tamper(t, n, "lamp", stockKey, "lamp", "5,0,0,5,1") // two units that nobody has
@@ -61,7 +61,7 @@ func TestTheLedgerRefusesMoreSalesThanStock(t *testing.T) {
 }
 
 func TestAPoisonOrderStopsOnlyItself(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	_, err := s.pool.Exec(t.Context(), `ALTER TABLE orders ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')`)
 	require.NoError(t, err)
 	n := s.start(t)
@@ -76,18 +76,22 @@ func TestAPoisonOrderStopsOnlyItself(t *testing.T) {
 		require.NoError(t, err)
 	}
 	s.appendEntry(t, n, "lamp", "orders", "1700000000000", "not-an-id", "not a record")
+	s.appendEntry(t, n, "lamp", "orders", "1700000000000", "0123456789abcdef", "\xff\xfe\x00")
+	s.appendEntry(t, n, "lamp", "orders", "1700000000000", "0123456789abcdef", "c,1,9223372036854775807,1,1,0,1,0,lamp|bob")
+	s.appendEntry(t, n, "lamp", "change", "1700000000000", "\xff\x00", "1,1,APPLIED")
 	_, err = n.buy("lamp", "after", 1)
 	require.NoError(t, err)
 
 	s.awaitLedger(t, n, "lamp", 20)
 	require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM dead_letters WHERE user_id = 'poison' AND reason LIKE '%no_poison%'`))
 	require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM dead_letters WHERE record = 'not a record'`))
+	require.EqualValues(t, 5, s.count(t, `SELECT count(*) FROM dead_letters`))
 	require.EqualValues(t, 0, s.count(t, `SELECT count(*) FROM orders WHERE user_id = 'poison'`))
 	require.Positive(t, n.Watermark(n.PartitionOf("lamp")).Refused)
 }
 
 func TestAnOrderOfAProductThatTheLedgerLacksIsBuried(t *testing.T) {
-	s := newStack(t, devstack.TestRedis(t).URL())
+	s := newStack(t, devtest.Redis(t).URL())
 	s.config.Partitions = 1
 	n := s.start(t)
 	n.product(t, "lamp", 100, onSale)
@@ -115,7 +119,7 @@ func (s *stack) appendEntry(t testing.TB, n *node, product string, fields ...str
 }
 
 func TestOpenDeadLettersCountAsTakenInARebuild(t *testing.T) {
-	redis := devstack.TestRedis(t)
+	redis := devtest.Redis(t)
 	s := newStack(t, redis.URL())
 	_, err := s.pool.Exec(t.Context(), `ALTER TABLE orders ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')`)
 	require.NoError(t, err)

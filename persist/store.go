@@ -29,58 +29,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-var errNoOrder = &engine.Error{Code: engine.CodeNotFound, Detail: "no order has this id"}
-
-// Order returns an order with its product. It looks in Redis first and then in the ledger: a record leaves Redis only
-// after its commit. It fails with the code not_found where neither has it.
-func (s *Store) Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
-	order, found, err := s.engine.Find(ctx, id)
-	if err == nil && found {
-		view := engine.OrderView{Order: order, Durable: s.engine.Durable(&order)}
-		err := s.describe(ctx, &view)
-		return view, err
-	}
-	view, ledgerErr := s.orderRow(ctx, id)
-	if ledgerErr != nil && err != nil {
-		return view, err // Redis may have what the ledger does not have yet: this is no "not found"
-	}
-	return view, ledgerErr
-}
-
-func (s *Store) describe(ctx context.Context, view *engine.OrderView) error {
-	const query = `SELECT name, price_cents FROM products WHERE id = $1`
-	err := s.pool.QueryRow(ctx, query, view.Product).Scan(&view.ProductName, &view.PriceCents)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("product of order %s: %w", view.ID, err)
-	}
-	return nil
-}
-
-func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
-	const query = `
-SELECT o.product_id, o.user_id, o.quantity, o.status, o.version, o.sequence, o.idx, o.created_at, o.updated_at,
-       o.expires_at, coalesce(o.reason, ''), coalesce(p.name, ''), coalesce(p.price_cents, 0)
-  FROM orders o LEFT JOIN products p ON p.id = o.product_id
- WHERE o.id = $1`
-	view := engine.OrderView{Durable: true}
-	view.ID = id
-	var created, updated time.Time
-	var expires *time.Time
-	err := s.pool.QueryRow(ctx, query, id).Scan(&view.Product, &view.User, &view.Quantity, &view.Status, &view.Version,
-		&view.Sequence, &view.Index, &created, &updated, &expires, &view.Reason, &view.ProductName, &view.PriceCents)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return view, errNoOrder
-	}
-	if err != nil {
-		return view, fmt.Errorf("order %s: %w", id, err)
-	}
-	view.CreatedAtMs, view.UpdatedAtMs = created.UnixMilli(), updated.UnixMilli()
-	if expires != nil {
-		view.ExpiresAtMs = expires.UnixMilli()
-	}
-	return view, nil
-}
-
 const selectProduct = `
 SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, version, change_number,
        change_taken, created_at

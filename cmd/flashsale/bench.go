@@ -48,14 +48,14 @@ func (b *benchRush) Run(ctx context.Context) error {
 // onOwnService runs the service beside the bench, on the development stack, on a free port.
 func (b *benchRush) onOwnService(ctx context.Context) (err error) {
 	serve := &serveCmd{stores: b.stores, hot: b.hot, AdminToken: b.AdminToken, NodeEnv: "development"}
+	if err := errors.Join(serve.check(), serve.chooseAdminToken()); err != nil {
+		return err
+	}
 	stack, err := startStack(ctx, &serve.stores, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stack.Close()) }()
-	if err := serve.chooseAdminToken(); err != nil {
-		return err
-	}
 	b.AdminToken = serve.AdminToken
 	n, err := serve.newNode(ctx)
 	if err != nil {

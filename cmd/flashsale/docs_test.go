@@ -1,8 +1,11 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,4 +26,33 @@ func TestEverySettingIsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+var markdownLink = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)`)
+
+// TestEveryLinkLeadsSomewhere follows the links from one file of the repository to another.
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	root := filepath.Join("..", "..")
+	documents := []string{filepath.Join(root, "README.md"), filepath.Join(root, "lua", "README.md")}
+	require.NoError(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			documents = append(documents, path)
+		}
+		return err
+	}))
+	followed := 0
+	for _, document := range documents {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		for _, link := range markdownLink.FindAllStringSubmatch(string(text), -1) {
+			target, _, _ := strings.Cut(link[1], "#")
+			if target == "" || strings.Contains(target, ":") { // in the same file, or not in the repository
+				continue
+			}
+			followed++
+			_, err := os.Stat(filepath.Join(filepath.Dir(document), target))
+			require.NoError(t, err, "%s links to %s", document, target)
+		}
+	}
+	require.Positive(t, followed)
 }

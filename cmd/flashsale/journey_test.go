@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,4 +60,10 @@ func TestANewUsersFirstMinutes(t *testing.T) {
 	status, second := again.order(fmt.Sprint(placed["productId"]), "somebody-else")
 	require.Equal(t, http.StatusCreated, status, "%v", second)
 	require.Less(t, again.interrupt(), 5*time.Second)
+}
+
+// TestDevelopmentEndsOnSIGTERM is a supervisor's stop of the whole stack.
+func TestDevelopmentEndsOnSIGTERM(t *testing.T) {
+	p := startAs(t, append(slices.Clone(closedInput), binary), []string{"--dev"}, "DATA_DIR="+developmentFolder(t))
+	require.Less(t, p.end(syscall.SIGTERM), 5*time.Second)
 }

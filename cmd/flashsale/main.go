@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -39,6 +40,9 @@ func run(args []string) error {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(refuseSecrets(parsed), refuseNegative(parsed)); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"flashsale/internal/devstack"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
 )
 
@@ -40,7 +41,7 @@ func buildAndRun(m *testing.M) int {
 	if err := build.Run(); err != nil {
 		panic(err)
 	}
-	return devstack.Main(m)
+	return devtest.Main(m)
 }
 
 // patience is how long a test waits for what must happen by itself.
@@ -78,9 +79,15 @@ func (b *syncBuffer) String() string {
 // start runs the program on a port of its own until it is ready, with the given environment on top of a bare one.
 func start(t testing.TB, args []string, env ...string) *process {
 	t.Helper()
-	port := devstack.TestFreePort(t)
+	return startAs(t, []string{binary}, args, env...)
+}
+
+// startAs is start with the program called by another one that becomes it.
+func startAs(t testing.TB, program, args []string, env ...string) *process {
+	t.Helper()
+	port := devtest.FreePort(t)
 	p := &process{t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port), output: &syncBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(binary, append([]string{"serve"}, args...)...)
+	p.cmd = exec.Command(program[0], slices.Concat(program[1:], []string{"serve"}, args)...)
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), fmt.Sprintf("PORT=%d", port), "ADMIN_TOKEN=" + adminToken,
@@ -120,11 +127,17 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// interrupt asks the process to stop and returns how long that took; it must end without an error.
+// interrupt asks the process to stop as Ctrl-C does; see end.
 func (p *process) interrupt() time.Duration {
 	p.t.Helper()
+	return p.end(syscall.SIGINT)
+}
+
+// end asks the process to stop and returns how long that took; it must end without an error.
+func (p *process) end(signal os.Signal) time.Duration {
+	p.t.Helper()
 	began := time.Now()
-	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGINT))
+	require.NoError(p.t, p.cmd.Process.Signal(signal))
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
@@ -178,14 +191,14 @@ func (p *process) order(product, user string) (int, answer) {
 
 // stores are a Redis and a ledger for processes to share.
 type sharedStores struct {
-	redis *devstack.RedisServer
+	redis *devtest.RedisServer
 	dbURL string
 	pool  *pgxpool.Pool
 }
 
 func newStores(t testing.TB) *sharedStores {
 	t.Helper()
-	s := &sharedStores{redis: devstack.TestRedis(t), dbURL: devstack.TestDatabase(t)}
+	s := &sharedStores{redis: devtest.Redis(t), dbURL: devtest.Database(t)}
 	var err error
 	s.pool, err = persist.Connect(t.Context(), s.dbURL, 1)
 	require.NoError(t, err)

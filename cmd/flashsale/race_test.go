@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -122,29 +124,42 @@ func TestAServerKilledInTheMiddleOfTheDrain(t *testing.T) {
 	require.EqualValues(t, 0, s.count(t, `SELECT count(*) FROM dead_letters`))
 }
 
+// closedInput runs the program that follows with its standard input closed, as some supervisors do.
+var closedInput = []string{"/bin/sh", "-c", `exec "$@" <&-`, "sh"}
+
 func TestAnInterruptedServerAnswersAndDrains(t *testing.T) {
-	s := newStores(t)
-	p := start(t, nil, s.env()...)
-	p.product("console", 100_000)
-	got := newTally()
-	var crowd sync.WaitGroup
-	for worker := range 16 {
-		crowd.Go(func() {
-			for i := 0; ; i++ {
-				status, a := p.order("console", fmt.Sprintf("buyer-%d-%d", worker, i))
-				if status == 0 {
-					return // the door is shut
-				}
-				got.add(status, a)
+	for name, c := range map[string]struct {
+		signal os.Signal
+		caller []string
+	}{
+		"SIGINT":                         {syscall.SIGINT, nil},
+		"SIGTERM":                        {syscall.SIGTERM, nil},
+		"SIGTERM, standard input closed": {syscall.SIGTERM, closedInput},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStores(t)
+			p := startAs(t, append(slices.Clone(c.caller), binary), nil, s.env()...)
+			p.product("console", 100_000)
+			got, crowd := newTally(), sync.WaitGroup{}
+			for worker := range 16 {
+				crowd.Go(func() {
+					for i := 0; ; i++ {
+						status, a := p.order("console", fmt.Sprintf("buyer-%d-%d", worker, i))
+						if status == 0 {
+							return // the door is shut
+						}
+						got.add(status, a)
+					}
+				})
 			}
+			eventually(t, "sales to be under way", func() bool { return got.accepted() > 500 })
+			took := p.end(c.signal)
+			crowd.Wait()
+			require.Less(t, took, 5*time.Second)
+			require.Equal(t, map[string]int{"201": got.accepted()}, got.answers, "everything in flight was answered")
+			require.EqualValues(t, got.accepted(), s.count(t, `SELECT count(*) FROM orders`), "the log is drained when the process ends")
 		})
 	}
-	eventually(t, "sales to be under way", func() bool { return got.accepted() > 500 })
-	took := p.interrupt()
-	crowd.Wait()
-	require.Less(t, took, 5*time.Second)
-	require.Equal(t, map[string]int{"201": got.accepted()}, got.answers, "everything in flight was answered")
-	require.EqualValues(t, got.accepted(), s.count(t, `SELECT count(*) FROM orders`), "the log is drained when the process ends")
 }
 
 // TestAnInterruptedServerDrainsItsBacklog holds the product's row, so that orders wait in the log when the server is told to

@@ -34,7 +34,7 @@ type serveCmd struct {
 
 // Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
 func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
-	if err := refuseSecrets(parsed); err != nil {
+	if err := errors.Join(s.check(), s.chooseAdminToken()); err != nil {
 		return err
 	}
 	psql := ""
@@ -47,9 +47,6 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 		psql = stack.PsqlCommand()
 	}
 	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production))
-	if err := s.chooseAdminToken(); err != nil {
-		return err
-	}
 	fmt.Println("settings, as they are in force:")
 	fmt.Print(describeSettings(parsed))
 
@@ -69,14 +66,14 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 
 const production = "production"
 
-var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set in production")
+var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set, for the routes that change products; only --dev makes one up")
 
-// chooseAdminToken makes a token for this run where development has none.
+// chooseAdminToken makes a token for this run where --dev has none; its greeting shows it.
 func (s *serveCmd) chooseAdminToken() error {
 	if s.AdminToken != "" {
 		return nil
 	}
-	if s.NodeEnv == production {
+	if !s.Dev {
 		return errNoAdminToken
 	}
 	var random [16]byte

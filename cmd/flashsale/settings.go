@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"flashsale/engine"
+	"flashsale/internal/mask"
 )
 
 // stores are the settings of the two servers behind the service. The names of the system that this one replaces work
@@ -110,6 +112,23 @@ func (s *stores) environment(name string) string {
 	return named
 }
 
+// orderGraceMargin is what ORDER_GRACE has on top of two timeouts: a retried order id finds the record of the first
+// attempt, though both took all the time they may and the clocks are a little apart.
+const orderGraceMargin = time.Second
+
+var errGraceTooShort = errors.New("ORDER_GRACE: too short for REQUEST_TIMEOUT: an order id that is sent again might find its record gone")
+
+// check refuses settings that each make sense and together don't.
+func (h *hot) check() error {
+	if h.RequestTimeout <= 0 {
+		return fmt.Errorf("REQUEST_TIMEOUT: %w", errNotPositive)
+	}
+	if least := 2*h.RequestTimeout + orderGraceMargin; h.OrderGrace < least {
+		return fmt.Errorf("%w; with REQUEST_TIMEOUT=%s it is at least %s", errGraceTooShort, h.RequestTimeout, least)
+	}
+	return nil
+}
+
 // engineConfig returns the engine's part of the settings.
 func (h *hot) engineConfig(partitions int) engine.Config {
 	return engine.Config{
@@ -119,7 +138,31 @@ func (h *hot) engineConfig(partitions int) engine.Config {
 	}
 }
 
-var errSecretOnCommandLine = errors.New("secrets are taken from the environment or a file only: everybody on a machine can read its command lines")
+var (
+	errNegative    = errors.New("must not be negative")
+	errNotPositive = errors.New("must be more than 0")
+)
+
+// refuseNegative fails where a number or a duration is below zero: none has a use for that.
+func refuseNegative(parsed *kong.Context) error {
+	for _, flag := range parsed.Flags() {
+		value := reflect.ValueOf(parsed.FlagValue(flag))
+		if value.CanInt() && value.Int() < 0 {
+			return fmt.Errorf("%s: %w", settingName(flag), errNegative)
+		}
+	}
+	return nil
+}
+
+// settingName is the environment's name, or the flag where there is none.
+func settingName(flag *kong.Flag) string {
+	if len(flag.Envs) > 0 {
+		return flag.Envs[0]
+	}
+	return "--" + flag.Name
+}
+
+var errSecretOnCommandLine = errors.New("secrets, and addresses that are not certainly free of one, are taken from the environment or a file only: everybody on a machine can read its command lines")
 
 // refuseSecrets fails where a secret was given as a flag.
 func refuseSecrets(parsed *kong.Context) error {
@@ -129,7 +172,7 @@ func refuseSecrets(parsed *kong.Context) error {
 		}
 		value, _ := parsed.FlagValue(path.Flag).(string)
 		switch kind := path.Flag.Tag.Get("secret"); {
-		case kind == "yes", kind == "url" && masked(value) != value:
+		case kind == "yes", kind == "url" && !mask.Free(value):
 			return fmt.Errorf("--%s: %w", path.Flag.Name, errSecretOnCommandLine)
 		}
 	}
@@ -148,30 +191,11 @@ func describeSettings(parsed *kong.Context) string {
 		case value == "" || value == "0" && flag.Default == "":
 			continue
 		case flag.Tag.Get("secret") == "yes":
-			value = "xxxxx"
+			value = mask.Hidden
 		case flag.Tag.Get("secret") == "url":
-			value = masked(value)
+			value = mask.Address(value)
 		}
 		fmt.Fprintf(&b, "  %-18s %s\n", flag.Envs[0], value)
 	}
 	return b.String()
-}
-
-// masked replaces the password of a URL or DSN.
-func masked(address string) string {
-	if u, err := url.Parse(address); err == nil && u.Scheme != "" {
-		query := u.Query()
-		if query.Has("password") {
-			query.Set("password", "xxxxx")
-			u.RawQuery = query.Encode()
-		}
-		return u.Redacted()
-	}
-	words := strings.Fields(address)
-	for i, word := range words {
-		if name, _, ok := strings.Cut(word, "="); ok && name == "password" {
-			words[i] = "password=xxxxx"
-		}
-	}
-	return strings.Join(words, " ")
 }

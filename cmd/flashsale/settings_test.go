@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
@@ -66,12 +67,35 @@ func TestSecretsAreMasked(t *testing.T) {
 	shown := describeSettings(parsed)
 	require.NotContains(t, shown, "canary")
 	require.Contains(t, shown, "xxxxx")
-	require.NotContains(t, masked("host=h password=canary5 user=u"), "canary")
+}
+
+// A password that an address can't carry unescaped is hidden too, whole address and all.
+func TestSecretsOfMalformedAddressesAreMasked(t *testing.T) {
+	for name, addresses := range map[string][]string{
+		"REDIS_URL":    {"redis://:can%ary@h:6379", "redis://:a/canary@h:6379", "redis://canary@h:6379"},
+		"DATABASE_URL": {"postgres://u:p#canary@h/db", "host=h password = canary", "password='my canary'"},
+	} {
+		for _, address := range addresses {
+			t.Setenv(name, address)
+			_, parsed, err := parse(t, "", "serve")
+			require.NoError(t, err)
+			require.NoError(t, refuseSecrets(parsed), "the environment may hold it")
+			require.Regexp(t, name+` +xxxxx\n`, describeSettings(parsed), address)
+		}
+	}
+}
+
+func TestAnUnreadableSettingsFileIsNotRepeated(t *testing.T) {
+	_, _, err := parse(t, "REDIS PASSWORD canary\n", "serve")
+	require.ErrorIs(t, err, errSettingsFile)
+	require.NotContains(t, err.Error(), "canary")
 }
 
 func TestSecretsAreRefusedOnTheCommandLine(t *testing.T) {
 	for _, flag := range []string{
 		"--admin-token=x", "--redis-password=x", "--database-password=x", "--redis-url=redis://:x@host:1", "--database-url=postgres://u:x@h/d",
+		"--redis-url=redis://:a/b@h:6379", "--redis-url=redis://:se%cret@h:6379", "--redis-url=redis://secret@h:6379",
+		"--database-url=postgres://u:p#w@h/db", "--database-url=host=h password = x", "--database-url=host=h password='a b'",
 	} {
 		_, parsed, err := parse(t, "", "serve", flag)
 		require.NoError(t, err)
@@ -89,10 +113,77 @@ func TestUnknownSettingsAreRefused(t *testing.T) {
 	}
 }
 
-func TestProductionNeedsAnAdminToken(t *testing.T) {
-	s := serveCmd{NodeEnv: production}
-	require.ErrorIs(t, s.chooseAdminToken(), errNoAdminToken)
-	s = serveCmd{NodeEnv: "development"}
+func TestEveryCommandRefusesSecretsAndNegativeNumbers(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, command := range [][]string{
+		{"serve"}, {"migrate", "up"}, {"migrate", "down"}, {"migrate", "status"}, {"bench"}, {"bench", "rush"},
+	} {
+		err := run(append(command, "--database-url=postgres://u:canary@h/d"))
+		require.ErrorIs(t, err, errSecretOnCommandLine, "%v", command)
+		require.NotContains(t, err.Error(), "canary")
+		err = run(append(command, "--partitions=-1"))
+		require.ErrorIs(t, err, errNegative, "%v", command)
+		require.ErrorContains(t, err, "PARTITIONS")
+	}
+}
+
+func TestNegativeNumbersAreRefused(t *testing.T) {
+	for flag, name := range map[string]string{
+		"--port=-1": "PORT", "--redis-port=-1": "REDIS_PORT", "--database-port=-1": "DATABASE_PORT", "--lock-ttl=-1": "LOCK_TTL",
+		"--request-timeout=-1s": "REQUEST_TIMEOUT", "--batch-size=-1": "BATCH_SIZE", "--in-flight=-1": "IN_FLIGHT",
+		"--queue-length=-1": "QUEUE_LENGTH", "--backlog-cap=-1": "BACKLOG_CAP", "--order-grace=-1ms": "ORDER_GRACE",
+		"--drain-batch=-1": "DRAIN_BATCH", "--partitions=-1": "PARTITIONS",
+	} {
+		_, parsed, err := parse(t, "", "serve", flag)
+		require.NoError(t, err, flag)
+		err = refuseNegative(parsed)
+		require.ErrorIs(t, err, errNegative, flag)
+		require.ErrorContains(t, err, name+": ")
+	}
+	_, parsed, err := parse(t, "", "serve", "--lock-ttl=0")
+	require.NoError(t, err)
+	require.NoError(t, refuseNegative(parsed))
+	_, parsed, err = parse(t, "", "bench", "--units=-5")
+	require.NoError(t, err)
+	require.ErrorContains(t, refuseNegative(parsed), "--units")
+}
+
+func TestOrderGraceOutlastsARetry(t *testing.T) {
+	for name, c := range map[string]struct {
+		timeout, grace time.Duration
+		want           error
+	}{
+		"the defaults":       {2 * time.Second, 10 * time.Second, nil},
+		"just enough":        {2 * time.Second, 5 * time.Second, nil},
+		"a little too short": {2 * time.Second, 5*time.Second - 1, errGraceTooShort},
+		"none":               {2 * time.Second, 0, errGraceTooShort},
+		"a long timeout":     {10 * time.Second, 10 * time.Second, errGraceTooShort},
+		"no timeout":         {0, 10 * time.Second, errNotPositive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := (&hot{RequestTimeout: c.timeout, OrderGrace: c.grace}).check()
+			require.ErrorIs(t, err, c.want)
+			if c.want != nil {
+				require.ErrorContains(t, err, "REQUEST_TIMEOUT")
+			}
+		})
+	}
+	t.Setenv("ADMIN_TOKEN", adminToken)
+	t.Chdir(t.TempDir())
+	require.ErrorIs(t, run([]string{"serve", "--order-grace=1s"}), errGraceTooShort)
+	require.ErrorIs(t, run([]string{"bench", "--dev", "--order-grace=1s"}), errGraceTooShort)
+}
+
+func TestOnlyDevelopmentMakesAnAdminToken(t *testing.T) {
+	for _, nodeEnv := range []string{production, "development", "test"} {
+		s := serveCmd{NodeEnv: nodeEnv}
+		require.ErrorIs(t, s.chooseAdminToken(), errNoAdminToken, nodeEnv)
+		require.Empty(t, s.AdminToken)
+	}
+	s := serveCmd{NodeEnv: "development", stores: stores{Dev: true}}
 	require.NoError(t, s.chooseAdminToken())
 	require.Len(t, s.AdminToken, 32)
+	t.Setenv("ADMIN_TOKEN", "")
+	t.Chdir(t.TempDir())
+	require.ErrorContains(t, run([]string{"serve"}), "ADMIN_TOKEN")
 }

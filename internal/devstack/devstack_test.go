@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(helperVariable); ok {
 		runHelper(dir)
 	}
-	os.Exit(Main(m))
+	os.Exit(m.Run())
 }
 
 // private hides the servers that the environment may name.
@@ -41,9 +41,26 @@ func startPrivate(t *testing.T, dataDir string) *Stack {
 // redisSay is one command to the stack's Redis.
 func redisSay(t *testing.T, url string, command ...string) string {
 	t.Helper()
-	reply, err := ask(t.Context(), "unix", strings.TrimPrefix(url, "unix://"), command...)
+	reply, err := Ask(t.Context(), "unix", strings.TrimPrefix(url, "unix://"), command...)
 	require.NoError(t, err)
 	return reply
+}
+
+// testFolder is not t.TempDir, whose name may be too long for a socket and which
+// the user that Postgres runs as cannot enter.
+func testFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := makeTemporaryDir()
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+func execute(ctx context.Context, url, statement string) error {
+	return onDatabase(ctx, url, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, statement)
+		return err
+	})
 }
 
 func query(t *testing.T, url, statement string) string {

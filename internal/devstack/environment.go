@@ -3,14 +3,15 @@ package devstack
 import (
 	"net"
 	"net/url"
-	"strings"
+
+	"flashsale/internal/mask"
 )
 
 // redisFromEnvironment is the Redis that the environment names; ok is false
 // when it names none.
 func redisFromEnvironment(getenv func(string) string) (svc service, ok bool) {
 	if address := getenv("REDIS_URL"); address != "" {
-		return service{url: address, name: "REDIS_URL (" + masked(address) + ")"}, true
+		return service{url: address, name: "REDIS_URL (" + mask.Address(address) + ")"}, true
 	}
 	host, port, password := getenv("REDIS_HOST"), getenv("REDIS_PORT"), getenv("REDIS_PASSWORD")
 	if host+port+password == "" {
@@ -20,7 +21,7 @@ func redisFromEnvironment(getenv func(string) string) (svc service, ok bool) {
 	if password != "" {
 		address.User = url.UserPassword("", password)
 	}
-	return service{url: address.String(), name: "REDIS_HOST (" + masked(address.String()) + ")"}, true
+	return service{url: address.String(), name: "REDIS_HOST (" + mask.Address(address.String()) + ")"}, true
 }
 
 // postgresFromEnvironment is the Postgres that the environment names; ok is
@@ -28,7 +29,7 @@ func redisFromEnvironment(getenv func(string) string) (svc service, ok bool) {
 func postgresFromEnvironment(getenv func(string) string) (svc service, ok bool) {
 	if address := getenv("DATABASE_URL"); address != "" {
 		return service{
-			url: address, name: "DATABASE_URL (" + masked(address) + ")", psql: `psql "$DATABASE_URL"`,
+			url: address, name: "DATABASE_URL (" + mask.Address(address) + ")", psql: `psql "$DATABASE_URL"`,
 		}, true
 	}
 	host, port := getenv("DATABASE_HOST"), getenv("DATABASE_PORT")
@@ -47,7 +48,7 @@ func postgresFromEnvironment(getenv func(string) string) (svc service, ok bool) 
 		address.User = url.UserPassword(or(name, "postgres"), password)
 		psql = `PGPASSWORD="$DATABASE_PASSWORD" ` + psql
 	}
-	return service{url: address.String(), name: "DATABASE_HOST (" + masked(address.String()) + ")", psql: psql}, true
+	return service{url: address.String(), name: "DATABASE_HOST (" + mask.Address(address.String()) + ")", psql: psql}, true
 }
 
 func or(value, otherwise string) string {
@@ -55,23 +56,4 @@ func or(value, otherwise string) string {
 		return otherwise
 	}
 	return value
-}
-
-// masked is an address without its password, in either form that pgx reads.
-func masked(address string) string {
-	if parsed, err := url.Parse(address); err == nil && parsed.Scheme != "" {
-		query := parsed.Query()
-		if query.Has("password") {
-			query.Set("password", "xxxxx")
-			parsed.RawQuery = query.Encode()
-		}
-		return parsed.Redacted()
-	}
-	words := strings.Fields(address)
-	for i, word := range words {
-		if strings.HasPrefix(word, "password=") {
-			words[i] = "password=xxxxx"
-		}
-	}
-	return strings.Join(words, " ")
 }

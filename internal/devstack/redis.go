@@ -72,7 +72,7 @@ func (r *privateRedis) argv() []string {
 }
 
 func (r *privateRedis) ping(ctx context.Context) error {
-	reply, err := ask(ctx, "unix", r.socket, "PING")
+	reply, err := Ask(ctx, "unix", r.socket, "PING")
 	if err == nil && reply != "PONG" {
 		err = fmt.Errorf("answered %q to PING", reply)
 	}

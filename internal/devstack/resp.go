@@ -15,10 +15,10 @@ import (
 // askTimeout bounds one command to a server of ours.
 const askTimeout = 2 * time.Second
 
-// ask sends one command on a connection of its own and returns the reply as
-// text. It serves readiness and cluster set-up only, so that neither a client
+// Ask sends one command on a connection of its own and returns the reply as
+// text. It serves readiness, cluster set-up and tests only, so that neither a client
 // library nor redis-cli is needed; it knows no replies with several parts.
-func ask(ctx context.Context, network, address string, command ...string) (reply string, err error) {
+func Ask(ctx context.Context, network, address string, command ...string) (reply string, err error) {
 	dialer := net.Dialer{Timeout: askTimeout}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,6 +50,12 @@ const allowedInTests = "internal"
 var forbiddenModules = map[string][]string{
 	"httpapi": {"github.com/jackc/pgx", "github.com/redis/rueidis"},
 }
+
+// devtest is where real servers meet the testing package, which would bring its flags and its weight into the binary.
+const devtest = "internal/devstack/devtest"
+
+// testOnly are packages for test files, and for devtest.
+var testOnly = []string{"testing", "github.com/stretchr/testify", module + "/" + devtest}
 
 // source is one Go file.
 type source struct {
@@ -139,6 +146,9 @@ func refused(s source, imported string) string {
 			return s.top() + " declares the interface it needs instead"
 		}
 	}
+	if !s.isTest() && path.Dir(s.path) != devtest && slices.ContainsFunc(testOnly, func(p string) bool { return within(imported, p) }) {
+		return "only test files may"
+	}
 	own, ours := strings.CutPrefix(imported, module+"/")
 	if !ours {
 		return ""
@@ -152,6 +162,11 @@ func refused(s source, imported string) string {
 		return ""
 	}
 	return s.top() + " may import only " + strings.Join(list, ", ")
+}
+
+// within tells whether an import path is that package or one below it.
+func within(imported, pkg string) bool {
+	return imported == pkg || strings.HasPrefix(imported, pkg+"/")
 }
 
 func TestRefused(t *testing.T) {
@@ -172,6 +187,15 @@ func TestRefused(t *testing.T) {
 		{"lua/embed.go", "embed", false},
 		{"lua/embed.go", "flashsale/engine", true},
 		{"stray/x.go", "flashsale/engine", true},
+		{"cmd/flashsale/dev.go", "testing", true},
+		{"cmd/flashsale/dev.go", "flashsale/internal/devstack", false},
+		{"cmd/flashsale/dev.go", "flashsale/internal/devstack/devtest", true},
+		{"cmd/flashsale/dev_test.go", "flashsale/internal/devstack/devtest", false},
+		{"engine/lane_test.go", "testing", false},
+		{"internal/devstack/stack.go", "testing", true},
+		{"internal/devstack/stack.go", "testing/fstest", true},
+		{"internal/devstack/stack.go", "flashsale/internal/devstack/devtest", true},
+		{"internal/devstack/devtest/servers.go", "testing", false},
 	}
 	for _, test := range tests {
 		t.Run(test.path+" imports "+test.imported, func(t *testing.T) {

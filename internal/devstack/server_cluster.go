@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
+	"sync"
 	"time"
 )
 
@@ -21,7 +22,7 @@ const (
 	portTries = 3
 )
 
-// clusterNode is one primary of a test's cluster.
+// clusterNode is one primary of a cluster.
 type clusterNode struct {
 	server    *child
 	port, bus int
@@ -30,40 +31,59 @@ type clusterNode struct {
 func (n clusterNode) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)) }
 
 func (n clusterNode) ask(ctx context.Context, command ...string) (string, error) {
-	return ask(ctx, "tcp", n.address(), command...)
+	return Ask(ctx, "tcp", n.address(), command...)
 }
 
-// TestCluster starts a Redis Cluster of that many primaries without replicas,
-// ends it with the test, and returns their addresses, like 127.0.0.1:40001, once
-// every one of them reports cluster_state:ok.
-func TestCluster(t testing.TB, primaries int) []string {
-	t.Helper()
-	program, root := testRedisProgram(t), testFolder(t)
-	ctx, cancel := context.WithTimeout(t.Context(), clusterTimeout)
+// Cluster is a Redis Cluster on temporary data, of primaries without replicas.
+type Cluster struct {
+	dir   string
+	nodes []clusterNode
+}
+
+// NewCluster starts a Redis Cluster of that many primaries and returns once every
+// one of them reports cluster_state:ok. Close ends it.
+func NewCluster(ctx context.Context, primaries int) (*Cluster, error) {
+	found, err := redisProgram(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	var nodes []clusterNode
-	t.Cleanup(func() {
-		var servers []*child
-		for _, node := range nodes {
-			servers = append(servers, node.server)
-		}
-		if err := stopAll(servers); err != nil {
-			t.Error(err)
-		}
-	})
-	var addresses []string
+	c := &Cluster{}
+	if c.dir, err = makeTemporaryDir(); err != nil {
+		return nil, err
+	}
 	for i := range primaries {
-		node, err := startClusterNode(ctx, program, filepath.Join(root, "node-"+strconv.Itoa(i)))
+		node, err := startClusterNode(ctx, found, filepath.Join(c.dir, "node-"+strconv.Itoa(i)))
 		if err != nil {
-			t.Fatal(err)
+			return nil, errors.Join(err, c.Close())
 		}
-		nodes = append(nodes, node)
+		c.nodes = append(c.nodes, node)
+	}
+	if err := joinCluster(ctx, c.nodes); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Addresses are those of the primaries, like 127.0.0.1:40001.
+func (c *Cluster) Addresses() []string {
+	var addresses []string
+	for _, node := range c.nodes {
 		addresses = append(addresses, node.address())
 	}
-	if err := joinCluster(ctx, nodes); err != nil {
-		t.Fatal(err)
-	}
 	return addresses
+}
+
+// Close kills the servers side by side and removes their data.
+func (c *Cluster) Close() error {
+	errs := make([]error, len(c.nodes))
+	var stopping sync.WaitGroup
+	for i, node := range c.nodes {
+		stopping.Go(func() { errs[i] = node.server.kill() })
+	}
+	stopping.Wait()
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
 func startClusterNode(ctx context.Context, p *program, dir string) (clusterNode, error) {
@@ -92,15 +112,10 @@ func startClusterNode(ctx context.Context, p *program, dir string) (clusterNode,
 	return clusterNode{}, errors.Join(errs...)
 }
 
-// TestFreePort finds a port of 127.0.0.1 for a server of the test, such as a
-// Redis with replicas: TestRedis(t, "bind 127.0.0.1", "port 40001").
-func TestFreePort(t testing.TB) int {
-	t.Helper()
-	port, _, err := freePorts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+// FreePort finds a port of 127.0.0.1 that nobody listens on.
+func FreePort(ctx context.Context) (int, error) {
+	port, _, err := freePorts(ctx)
+	return port, err
 }
 
 // freePorts finds one port for clients and one for the other nodes.

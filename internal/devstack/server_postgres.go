@@ -8,52 +8,57 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"testing"
 )
 
-// PostgresServer is a private Postgres cluster that belongs to one test, for
-// what would disturb others: kills and restarts.
+// PostgresServer is a private Postgres cluster on temporary data, for what would
+// disturb others: kills and restarts.
 type PostgresServer struct {
+	dir      string
 	postgres *privatePostgres
 	mu       sync.Mutex // guards server against a fault goroutine of the test
 	server   *child
 }
 
-// TestPostgres starts a private Postgres, whatever DATABASE_URL says; it ends
-// with the test. It survives Kill, not the machine: it does not wait for disks.
-func TestPostgres(t testing.TB) *PostgresServer {
-	t.Helper()
-	found, tooOld := systemFinder(os.Getenv("PATH")).postgres(t.Context())
+// NewServer starts a private Postgres on a copy of the seed, whatever
+// DATABASE_URL says. It survives Kill, not the machine: it does not wait for
+// disks. Close ends it.
+func (f *PostgresSeed) NewServer(ctx context.Context) (*PostgresServer, error) {
+	found, tooOld := systemFinder(os.Getenv("PATH")).postgres(ctx)
 	if len(found) == 0 {
-		t.Fatal(missingError(false, true, tooOld...))
+		return nil, missingError(false, true, tooOld...)
 	}
-	postgres, err := newPostgres(&found[0], testFolder(t), true)
+	dir, err := makeTemporaryDir()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	s := &PostgresServer{postgres: postgres}
-	if err := postgres.prepare(); err != nil {
-		t.Fatal(err)
+	s := &PostgresServer{dir: dir}
+	if err := s.begin(ctx, &found[0], f); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	if err := shared.cluster.copyTo(t.Context(), postgres); err != nil {
-		t.Fatal(err)
+	return s, nil
+}
+
+func (s *PostgresServer) begin(ctx context.Context, p *program, seed *PostgresSeed) (err error) {
+	if s.postgres, err = newPostgres(p, s.dir, true); err != nil {
+		return err
 	}
-	if err := s.Restart(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := s.postgres.prepare(); err != nil {
+		return err
 	}
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := postgres.ensureDatabase(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := seed.copyTo(ctx, s.postgres); err != nil {
+		return err
 	}
-	return s
+	if err := s.Restart(ctx); err != nil {
+		return err
+	}
+	return s.postgres.ensureDatabase(ctx)
 }
 
 // URL is that of the database DatabaseName; it stays the same over restarts.
 func (s *PostgresServer) URL() string { return s.postgres.url(DatabaseName) }
+
+// Close stops the server and removes its data.
+func (s *PostgresServer) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
 // Kill ends the server with SIGKILL, as the kernel does when memory runs out;
 // its sessions notice and end too, which is waited for. Ended already is no
@@ -75,6 +80,9 @@ func (s *PostgresServer) Kill() error {
 func (s *PostgresServer) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.server == nil {
+		return nil
+	}
 	return s.server.shutdown()
 }
 
@@ -96,16 +104,16 @@ func (s *PostgresServer) Restart(ctx context.Context) error {
 	return nil
 }
 
-// clusterFolder is the result of initdb that the clusters of this process are
-// copied from.
-type clusterFolder struct {
+// PostgresSeed is the result of initdb that the private clusters of a process are
+// copied from, made when first needed. The zero value is ready.
+type PostgresSeed struct {
 	mu       sync.Mutex
 	root     string
 	source   *privatePostgres
 	watchdog *watchdog // removes root when we are killed
 }
 
-func (f *clusterFolder) copyTo(ctx context.Context, target *privatePostgres) error {
+func (f *PostgresSeed) copyTo(ctx context.Context, target *privatePostgres) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.source == nil {
@@ -121,7 +129,7 @@ func (f *clusterFolder) copyTo(ctx context.Context, target *privatePostgres) err
 	return nil
 }
 
-func (f *clusterFolder) make(ctx context.Context, p *program) (err error) {
+func (f *PostgresSeed) make(ctx context.Context, p *program) (err error) {
 	if f.root, err = makeTemporaryDir(); err != nil {
 		return err
 	}
@@ -142,7 +150,8 @@ func (f *clusterFolder) make(ctx context.Context, p *program) (err error) {
 	return nil
 }
 
-func (f *clusterFolder) remove() error {
+// Close removes the seed.
+func (f *PostgresSeed) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.watchdog == nil {

@@ -1,4 +1,4 @@
-package devstack
+package devtest
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"flashsale/internal/devstack"
 )
 
 // shared are the servers that all tests of one process use together, started
@@ -20,42 +22,42 @@ var shared = struct {
 	redis     sharedStack
 	postgres  sharedStack
 	templates templates
-	cluster   clusterFolder
+	seed      devstack.PostgresSeed
 }{
-	redis:    sharedStack{options: Options{NoPostgres: true}},
-	postgres: sharedStack{options: Options{NoRedis: true}},
+	redis:    sharedStack{options: devstack.Options{NoPostgres: true}},
+	postgres: sharedStack{options: devstack.Options{NoRedis: true}},
 }
 
 // Main runs the tests of a package and stops the shared servers after them:
 //
-//	func TestMain(m *testing.M) { os.Exit(devstack.Main(m)) }
+//	func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 //
 // Without it nothing is left behind either, only a second later.
 func Main(m *testing.M) int {
 	code := m.Run()
 	err := errors.Join(
 		shared.templates.drop(context.Background()),
-		shared.postgres.close(), shared.redis.close(), shared.cluster.remove(),
+		shared.postgres.close(), shared.redis.close(), shared.seed.Close(),
 	)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "devstack:", err)
+		fmt.Fprintln(os.Stderr, "devtest:", err)
 		return max(code, 1)
 	}
 	return code
 }
 
 type sharedStack struct {
-	options Options
+	options devstack.Options
 	once    sync.Once
-	stack   *Stack
+	stack   *devstack.Stack
 	err     error
 }
 
-func (s *sharedStack) get(t testing.TB) *Stack {
+func (s *sharedStack) get(t testing.TB) *devstack.Stack {
 	t.Helper()
 	s.once.Do(func() {
 		// Not the test's context: the other tests go on after this one.
-		s.stack, s.err = Start(context.Background(), s.options)
+		s.stack, s.err = devstack.Start(context.Background(), s.options)
 	})
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -70,40 +72,40 @@ func (s *sharedStack) close() error {
 	return s.stack.Close()
 }
 
-// TestSharedRedis returns the URL of the Redis that all tests of this process
+// SharedRedis returns the URL of the Redis that all tests of this process
 // share: REDIS_URL, or a private one. Each test takes a key prefix of its own
 // and flushes nothing.
-func TestSharedRedis(t testing.TB) string {
+func SharedRedis(t testing.TB) string {
 	t.Helper()
 	return shared.redis.get(t).RedisURL()
 }
 
-// TestDatabase returns the URL of a fresh, empty database, dropped when the test
+// Database returns the URL of a fresh, empty database, dropped when the test
 // ends. All tests of this process share its server: the one DATABASE_URL names,
 // whose user must be allowed to create databases, or a private one.
-func TestDatabase(t testing.TB) string {
+func Database(t testing.TB) string {
 	t.Helper()
-	return createTestDatabase(t, "template1")
+	return createOwn(t, "template1")
 }
 
-// TestDatabaseFrom is TestDatabase as a copy, which takes about 10 ms. prepare
+// DatabaseFrom is Database as a copy, which takes about 10 ms. prepare
 // fills what is copied, once in this process for each name of a template; it
 // must close its connections.
-func TestDatabaseFrom(t testing.TB, template string, prepare func(url string) error) string {
+func DatabaseFrom(t testing.TB, template string, prepare func(url string) error) string {
 	t.Helper()
 	admin := shared.postgres.get(t).DatabaseURL()
 	name, err := shared.templates.get(admin, template, prepare)
 	if err != nil {
 		t.Fatalf("template database %s: %v", template, err)
 	}
-	return createTestDatabase(t, name)
+	return createOwn(t, name)
 }
 
 var testDatabases atomic.Int64
 
-// createTestDatabase names databases after our pid, as packages may share the
+// createOwn names databases after our pid, as packages may share the
 // server that DATABASE_URL names.
-func createTestDatabase(t testing.TB, template string) string {
+func createOwn(t testing.TB, template string) string {
 	t.Helper()
 	admin := shared.postgres.get(t).DatabaseURL()
 	name := fmt.Sprintf("flashsale_test_%d_%d", os.Getpid(), testDatabases.Add(1))
@@ -130,13 +132,16 @@ func dropDatabase(ctx context.Context, admin, name string) error {
 	return execute(ctx, admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
+// execute runs one statement on a connection of its own.
 func execute(ctx context.Context, url, statement string) error {
-	return onDatabase(ctx, url, func(conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-		return nil
-	})
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connect to postgres: %w", err)
+	}
+	if _, err = conn.Exec(ctx, statement); err != nil {
+		err = fmt.Errorf("%s: %w", statement, err)
+	}
+	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
 // withDatabase is the same server's address with another database, in either
@@ -153,7 +158,7 @@ func withDatabase(address, database string) (string, error) {
 	return parsed.String(), nil
 }
 
-// templates are the databases that TestDatabaseFrom copies.
+// templates are the databases that DatabaseFrom copies.
 type templates struct {
 	mu     sync.Mutex
 	admin  string

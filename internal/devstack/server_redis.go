@@ -8,74 +8,64 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"testing"
 )
 
-// RedisServer is a private Redis that belongs to one test, on a unix socket.
+// RedisServer is a private Redis on temporary data and a unix socket, for what
+// would disturb others: kills, pauses and restarts.
 type RedisServer struct {
+	dir    string
 	redis  *privateRedis
 	mu     sync.Mutex // guards server against a fault goroutine of the test
 	server *child
 }
 
-// TestRedis starts a private Redis, whatever REDIS_URL says, with the settings
-// of `make run`; it ends with the test. Settings are lines as in redis.conf and
-// come after ours: TestRedis(t, "appendonly no", "enable-debug-command yes").
-func TestRedis(t testing.TB, settings ...string) *RedisServer {
-	t.Helper()
-	s := &RedisServer{redis: &privateRedis{
-		program: testRedisProgram(t),
-		dir:     filepath.Join(testFolder(t), "redis"),
-		more:    settings,
-		discard: true,
-	}}
-	if err := s.redis.prepare(); err != nil {
-		t.Fatal(err)
+// NewRedisServer starts a private Redis, whatever REDIS_URL says, with the
+// settings of `make run`. Settings are lines as in redis.conf and come after
+// ours: "appendonly no". Close ends it.
+func NewRedisServer(ctx context.Context, settings ...string) (*RedisServer, error) {
+	found, err := redisProgram(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-func testRedisProgram(t testing.TB) *program {
-	t.Helper()
-	found, tooOld := systemFinder(os.Getenv("PATH")).redis(t.Context())
-	if found == nil {
-		t.Fatal(missingError(true, false, tooOld...))
-	}
-	return found
-}
-
-// testFolder is not t.TempDir, whose name may be too long for a socket and which
-// the user that Postgres runs as cannot enter.
-func testFolder(t testing.TB) string {
-	t.Helper()
+	// Not a folder of the testing package, whose name may be too long for a socket.
 	dir, err := makeTemporaryDir()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
+	s := &RedisServer{dir: dir, redis: &privateRedis{
+		program: found, dir: filepath.Join(dir, "redis"), more: settings, discard: true,
+	}}
+	if err := s.redis.prepare(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.Restart(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func redisProgram(ctx context.Context) (*program, error) {
+	found, tooOld := systemFinder(os.Getenv("PATH")).redis(ctx)
+	if found == nil {
+		return nil, missingError(true, false, tooOld...)
+	}
+	return found, nil
 }
 
 // URL is like unix:///folder/redis.sock; it stays the same over restarts.
 func (s *RedisServer) URL() string { return s.redis.url() }
+
+// Close kills the server and removes its data.
+func (s *RedisServer) Close() error { return errors.Join(s.Kill(), os.RemoveAll(s.dir)) }
 
 // Kill ends the server with SIGKILL and waits until it has ended. Ended already
 // is no error.
 func (s *RedisServer) Kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.server == nil {
+		return nil
+	}
 	return s.server.kill()
 }
 
@@ -117,15 +107,4 @@ func (s *RedisServer) Resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.server.signal(syscall.SIGCONT)
-}
-
-// stopAll ends servers side by side.
-func stopAll(servers []*child) error {
-	errs := make([]error, len(servers))
-	var stopping sync.WaitGroup
-	for i, server := range servers {
-		stopping.Go(func() { errs[i] = server.kill() })
-	}
-	stopping.Wait()
-	return errors.Join(errs...)
 }
