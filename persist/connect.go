@@ -2,6 +2,7 @@ package persist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,14 +20,17 @@ var sessionParams = map[string]string{
 	"timezone":                            "UTC",
 }
 
+// errAddress says that an address is none.
+var errAddress = errors.New("ledger address: neither a postgres:// URL nor a DSN such as host=… dbname=…")
+
 // spareConns is how many connections the pool has beyond one for each partition's leader and one that listens.
 const spareConns = 8
 
 // Connect opens a pool on the ledger at a URL or DSN as pgx reads it, for a number of partitions.
 func Connect(ctx context.Context, url string, partitions int) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, fmt.Errorf("ledger address: %w", err)
+	if err != nil { // what pgx says would repeat the address, and with it a password that it could not tell apart
+		return nil, errAddress
 	}
 	for name, value := range sessionParams {
 		config.ConnConfig.RuntimeParams[name] = value
