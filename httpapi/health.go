@@ -51,12 +51,21 @@ func (s *Server) runChecks() []finding {
 	return findings
 }
 
+// logCheck says once that a check fails, and once that it does no more.
+func (s *Server) logCheck(name string, err error) {
+	if err != nil {
+		s.log.Error("health check fails", "check", name, "error", err)
+		return
+	}
+	s.log.Info("health check passes again", "check", name)
+}
+
 func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
 	start := time.Now()
 	err := probe(ctx, c.Probe)
 	f := finding{name: c.Name, took: time.Since(start)}
 	if c.failing.Swap(err != nil) != (err != nil) {
-		s.log.Warn("health check changed", "check", c.Name, "error", err)
+		s.logCheck(c.Name, err)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

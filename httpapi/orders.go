@@ -149,6 +149,9 @@ func appendOrder(dst []byte, o *engine.OrderView) []byte {
 	if o.Reason != "" {
 		dst = appendStringMember(dst, `,"failedReason":`, o.Reason)
 	}
+	if o.ProductName == "" { // the ledger, which knows it, does not answer
+		return append(dst, `,"product":null}`...)
+	}
 	dst = appendStringMember(dst, `,"product":{"id":`, o.Product)
 	dst = appendStringMember(dst, `,"name":`, o.ProductName)
 	dst = appendCents(append(dst, `,"price":`...), o.PriceCents)

@@ -44,6 +44,7 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if err != nil {
 		return err
 	}
+	missing := l.engine.State(l.partition).Backlog
 	how := "adopted"
 	if whole && at.rebuildReason == "" {
 		err = l.adopt(ctx, at, replid)
@@ -54,9 +55,21 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if err != nil {
 		return fmt.Errorf("bring in line: %w", err)
 	}
+	if how == "rebuilt" {
+		l.mourn(missing)
+	}
 	l.metrics.aligned(how)
 	l.log.Info("partition in line", "how", how, "because", because, "sequence", at.sequence, "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// mourn says how many orders Redis had logged, as far as this process knows, that a rebuild could not bring back.
+func (l *leader) mourn(orders int64) {
+	if orders == 0 {
+		return
+	}
+	l.metrics.lost.AddInt64(orders)
+	l.log.Error("orders that were answered are lost: Redis forgot them before they were in the ledger", "orders", orders)
 }
 
 const countAttempt = `

@@ -3,7 +3,6 @@ package persist
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,7 +58,7 @@ func (s *Store) lookUp(ctx context.Context, id engine.OrderID) (engine.OrderView
 	}
 	view, ledgerErr := s.ledgerOrder(ctx, id)
 	if ledgerErr != nil && err != nil {
-		return view, err // Redis may have what the ledger does not have yet: this is no "not found"
+		return view, redisError(err) // Redis may have what the ledger does not have yet: this is no "not found"
 	}
 	return view, ledgerErr
 }
@@ -122,7 +121,7 @@ func orNoOrder(err error, id engine.OrderID) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errNoOrder
 	}
-	return fmt.Errorf("order %s: %w", id, err)
+	return ledgerError("order "+id.String(), err)
 }
 
 // deadOrder returns an order that could not become a row: it has failed. What nobody could read of it is empty, and

@@ -10,6 +10,7 @@ import (
 type keeperMetrics struct {
 	faults       *metrics.Counter
 	holds        *metrics.Counter
+	lost         *metrics.Counter
 	adopted      *metrics.Counter
 	rebuilt      *metrics.Counter
 	drained      *metrics.Counter
@@ -25,6 +26,7 @@ var (
 func newKeeperMetrics(set *metrics.Set) *keeperMetrics {
 	return &keeperMetrics{
 		faults:       set.NewCounter("flashsale_partition_faults_total"),
+		lost:         set.NewCounter("flashsale_lost_orders_total"),
 		holds:        set.NewCounter("flashsale_partition_operator_holds_total"),
 		adopted:      set.NewCounter(`flashsale_partition_aligned_total{how="adopted"}`),
 		rebuilt:      set.NewCounter(`flashsale_partition_aligned_total{how="rebuilt"}`),

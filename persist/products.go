@@ -44,7 +44,7 @@ INSERT INTO stock_changes (product_id, number, kind, amount, at_once, name, pric
 SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $10, $11 FROM product`
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
-		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
+		return engine.Product{}, ledgerError("create product "+p.ID, err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
 	_, err = tx.Exec(ctx, insert, p.ID, s.engine.PartitionOf(p.ID), p.Name, p.PriceCents, p.Stock.Initial,
@@ -54,7 +54,7 @@ SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $10, $11 FROM product`
 		return engine.Product{}, errProductExists
 	}
 	if err != nil {
-		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
+		return engine.Product{}, ledgerError("create product "+p.ID, err)
 	}
 	if err := commitChange(ctx, tx); err != nil {
 		return engine.Product{}, fmt.Errorf("create product %s: %w", p.ID, err)
@@ -92,10 +92,7 @@ func (s *Store) readBack(ctx context.Context, id string) (engine.Product, error)
 // change is in force and the ledger knows so. An increase is in force in the ledger first, a decrease in Redis first,
 // so Redis never has more than the ledger.
 func (s *Store) ChangeProduct(ctx context.Context, id string, c engine.ProductChange) (engine.Product, error) {
-	if err := s.settle(ctx, id); err != nil { // one change of a product at a time
-		return engine.Product{}, fmt.Errorf("%w (%w)", errChangeUnderWay, err)
-	}
-	number, err := s.record(ctx, id, c)
+	number, err := s.recordNext(ctx, id, c)
 	if err != nil {
 		return engine.Product{}, err
 	}
@@ -108,11 +105,24 @@ func (s *Store) ChangeProduct(ctx context.Context, id string, c engine.ProductCh
 	return s.readBack(ctx, id)
 }
 
+// recordNext waits for the changes of others to be in force, one change of a product at a time, and records this one.
+func (s *Store) recordNext(ctx context.Context, id string, c engine.ProductChange) (number int64, err error) {
+	for {
+		if err := s.settle(ctx, id); err != nil {
+			return 0, fmt.Errorf("%w (%w)", errChangeUnderWay, err)
+		}
+		number, err = s.record(ctx, id, c)
+		if !errors.Is(err, errChangeUnderWay) || ctx.Err() != nil {
+			return number, err
+		}
+	}
+}
+
 // record writes the change and its audit row, and what is in force at once.
 func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (number int64, err error) {
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("change product %s: %w", id, err)
+		return 0, ledgerError("change product "+id, err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
 	row, err := scanProduct(tx.QueryRow(ctx, selectProduct+` WHERE id = $1 FOR NO KEY UPDATE`, id))
@@ -120,7 +130,7 @@ func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (
 		return 0, errNoProduct
 	}
 	if err != nil {
-		return 0, fmt.Errorf("change product %s: %w", id, err)
+		return 0, ledgerError("change product "+id, err)
 	}
 	if c.IfVersion != 0 && c.IfVersion != row.Version {
 		return 0, errVersion

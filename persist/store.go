@@ -78,7 +78,7 @@ func (s *Store) Product(ctx context.Context, id string) (engine.Product, error) 
 		return engine.Product{}, errNoProduct
 	}
 	if err != nil {
-		return engine.Product{}, fmt.Errorf("product %s: %w", id, err)
+		return engine.Product{}, ledgerError("product "+id, err)
 	}
 	err = s.count(ctx, &row.Product)
 	return row.Product, err
@@ -88,14 +88,14 @@ func (s *Store) Product(ctx context.Context, id string) (engine.Product, error) 
 func (s *Store) Products(ctx context.Context, after string, limit int) ([]engine.Product, error) {
 	rows, err := s.pool.Query(ctx, selectProduct+` WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("products: %w", err)
+		return nil, ledgerError("products", err)
 	}
 	products, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Product, error) {
 		p, err := scanProduct(row)
 		return p.Product, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("products: %w", err)
+		return nil, ledgerError("products", err)
 	}
 	return products, s.countAll(ctx, products)
 }
@@ -104,7 +104,7 @@ func (s *Store) Products(ctx context.Context, after string, limit int) ([]engine
 func (s *Store) count(ctx context.Context, p *engine.Product) error {
 	stock, found, err := s.engine.Stock(ctx, p.ID)
 	if err != nil {
-		return err
+		return redisError(err)
 	}
 	if found {
 		p.Stock = stock
@@ -115,7 +115,7 @@ func (s *Store) count(ctx context.Context, p *engine.Product) error {
 func (s *Store) countAll(ctx context.Context, products []engine.Product) error {
 	stocks, err := s.engine.Stocks(ctx, products)
 	if err != nil {
-		return err
+		return redisError(err)
 	}
 	for i := range products {
 		if stocks[i] != nil {

@@ -57,7 +57,7 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	defer n.close()
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 	if err != nil {
-		return fmt.Errorf("listen: %w; PORT chooses another port", err)
+		return fmt.Errorf("HOST, PORT: %w", err)
 	}
 	return n.serve(ctx, s, ln, func(ctx context.Context) error {
 		return n.welcome(ctx, s, ln.Addr().String(), psql)
@@ -105,6 +105,9 @@ func (s *serveCmd) newNode(ctx context.Context) (*node, error) {
 }
 
 func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
+	if err := s.checkPartitions(); err != nil {
+		return err
+	}
 	if n.pool, err = persist.Connect(ctx, s.databaseURL(), s.Partitions); err != nil {
 		return err
 	}

@@ -154,6 +154,16 @@ func refuseNegative(parsed *kong.Context) error {
 	return nil
 }
 
+var errPartitions = fmt.Errorf("PARTITIONS: must be from 1 to %d", engine.MaxPartitions)
+
+// checkPartitions fails before anything is recorded about a number that can't be.
+func (s *stores) checkPartitions() error {
+	if s.Partitions < 1 || s.Partitions > engine.MaxPartitions {
+		return errPartitions
+	}
+	return nil
+}
+
 // settingName is the environment's name, or the flag where there is none.
 func settingName(flag *kong.Flag) string {
 	if len(flag.Envs) > 0 {

@@ -187,3 +187,10 @@ func TestOnlyDevelopmentMakesAnAdminToken(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.ErrorContains(t, run([]string{"serve"}), "ADMIN_TOKEN")
 }
+
+func TestPartitionsThatCannotBeAreRefused(t *testing.T) {
+	for partitions, want := range map[int]error{0: errPartitions, 1: nil, 4096: nil, 4097: errPartitions} {
+		s := stores{Partitions: partitions}
+		require.Equal(t, want, s.checkPartitions(), "%d", partitions)
+	}
+}
