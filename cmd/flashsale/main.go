@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -27,10 +28,13 @@ type cli struct {
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "flashsale: "+err.Error())
+		fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))
 		os.Exit(1)
 	}
 }
+
+// oneLine joins the lines of an error; the drivers break theirs.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 func run(args []string) error {
 	var c cli

@@ -81,7 +81,7 @@ func (s *stores) withLedger(ctx context.Context, use func(*pgxpool.Pool) error) 
 	}
 	pool, err := persist.Connect(ctx, s.databaseURL(), 1)
 	if err != nil {
-		return err
+		return fmt.Errorf("DATABASE_URL or DATABASE_HOST (--dev starts one): %w", err)
 	}
 	defer pool.Close()
 	return use(pool)

@@ -66,10 +66,18 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 
 const production = "production"
 
+// minAdminToken is how many characters keep a token from being guessed.
+const minAdminToken = 16
+
+var errWeakAdminToken = fmt.Errorf("ADMIN_TOKEN: must have at least %d characters in production", minAdminToken)
+
 var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set, for the routes that change products; only --dev makes one up")
 
 // chooseAdminToken makes a token for this run where --dev has none; its greeting shows it.
 func (s *serveCmd) chooseAdminToken() error {
+	if s.NodeEnv == production && s.AdminToken != "" && len(s.AdminToken) < minAdminToken {
+		return errWeakAdminToken
+	}
 	if s.AdminToken != "" {
 		return nil
 	}
@@ -109,7 +117,7 @@ func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 		return err
 	}
 	if n.pool, err = persist.Connect(ctx, s.databaseURL(), s.Partitions); err != nil {
-		return err
+		return fmt.Errorf("DATABASE_URL or DATABASE_HOST (--dev starts one): %w", err)
 	}
 	if err := prepareSchema(ctx, n.pool, s.NodeEnv != production); err != nil {
 		return err
@@ -118,7 +126,7 @@ func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 		return err
 	}
 	if n.redis, err = engine.Connect(ctx, s.redisURL()); err != nil {
-		return err
+		return fmt.Errorf("REDIS_URL or REDIS_HOST (--dev starts one): %w", err)
 	}
 	config := s.engineConfig(s.Partitions)
 	config.Metrics = n.metrics
@@ -176,12 +184,22 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
 	}, httpapi.Config{AdminToken: s.AdminToken, Version: version, Origin: origin, Metrics: n.metrics})
 
-	return runInOrder(ctx,
+	err = runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },
 		host,
 		n.engine.Run,
 		n.keeper.Run,
 	)
+	slog.Info("stopped", "orders_not_in_ledger", n.backlog())
+	return err
+}
+
+// backlog is how many orders wait for the ledger, as far as this process knows.
+func (n *node) backlog() (orders int64) {
+	for partition := range n.engine.Partitions() {
+		orders += n.engine.State(partition).Backlog
+	}
+	return orders
 }
 
 // welcome makes the demo product in development and says where everything is; then it waits for the end.

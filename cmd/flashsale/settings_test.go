@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -193,4 +194,15 @@ func TestPartitionsThatCannotBeAreRefused(t *testing.T) {
 		s := stores{Partitions: partitions}
 		require.Equal(t, want, s.checkPartitions(), "%d", partitions)
 	}
+}
+
+func TestAWeakAdminTokenIsRefusedInProduction(t *testing.T) {
+	s := serveCmd{NodeEnv: production, AdminToken: "fifteen-letters"}
+	require.ErrorIs(t, s.chooseAdminToken(), errWeakAdminToken)
+	s.AdminToken += "!"
+	require.NoError(t, s.chooseAdminToken())
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	require.Equal(t, "connect: a refused b refused", oneLine(errors.New("connect:\n\ta refused\n\tb refused")))
 }
