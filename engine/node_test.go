@@ -169,16 +169,7 @@ var onSale = Terms{Active: true}
 // eventually polls until a condition holds, and fails the test if it does not within patience.
 func eventually(t tester, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			require.FailNow(t, "waited in vain", "for %s", what)
-		}
-	}
+	devtest.Eventually(t, patience, what, holds)
 }
 
 // dump is what Redis holds under a pattern: key -> its type and content.

@@ -131,16 +131,7 @@ func (n *node) awaitOpen(t testing.TB) {
 // eventually polls until a condition holds, and fails the test if it does not within patience.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			require.FailNow(t, "waited in vain", "for %s", what)
-		}
-	}
+	devtest.Eventually(t, patience, what, holds)
 }
 
 func (n *node) product(t testing.TB, id string, units int64, terms engine.Terms) engine.Product {

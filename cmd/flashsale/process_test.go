@@ -219,14 +219,5 @@ func (s *sharedStores) count(t testing.TB, query string, args ...any) (n int64) 
 // eventually polls until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			require.FailNow(t, "waited in vain", "for %s", what)
-		}
-	}
+	devtest.Eventually(t, patience, what, holds)
 }
