@@ -123,7 +123,7 @@ func (l *lane) send(c *reserveCall) {
 			return
 		}
 		if time.Until(c.orders[0].deadline) < pause+shortestAttempt || !sleep(ctx, pause) {
-			l.finishAll(c, definite(ErrUnavailable, unknown))
+			l.finishAll(c, ErrOutcomeUnknown)
 			return
 		}
 	}
@@ -154,9 +154,7 @@ func (l *lane) attempt(ctx context.Context, c *reserveCall, v *view, unknown boo
 		return nil
 	}
 	p.appended.Store(reply.orders)
-	for _, s := range c.shelves {
-		e.learn(s, c, asked)
-	}
+	e.learn(c, asked)
 	drained := p.watermark.get().Orders
 	for _, r := range c.orders {
 		r.Ahead = max(0, r.Ahead-drained)
@@ -165,17 +163,13 @@ func (l *lane) attempt(ctx context.Context, c *reserveCall, v *view, unknown boo
 	return nil
 }
 
-// learn hangs the gate's sign for a product of a batch that was answered.
-func (e *Engine) learn(s *shelf, c *reserveCall, asked time.Time) {
-	for _, r := range c.orders {
-		if r.shelf.product != s.product {
-			continue
-		}
-		if r.Left >= 0 {
-			s.hang(r.Left, asked, e.config.GateTTL)
+// learn hangs the gate's sign for each product of a batch that was answered.
+func (e *Engine) learn(c *reserveCall, asked time.Time) {
+	for i, s := range c.shelves {
+		if c.left[i] >= 0 {
+			s.hang(c.left[i], asked, e.config.GateTTL)
 			e.shelves.keep(s)
 		}
-		return
 	}
 }
 

@@ -98,6 +98,7 @@ type reserveCall struct {
 	orders  []*Reservation
 	shelves []*shelf
 	places  map[string]int // product -> 1-based place among shelves
+	left    []int64        // units left of each product, as the last reply said; -1 = not known
 	args    []string
 }
 
@@ -149,9 +150,9 @@ func (c *reserveCall) decode(fields []rueidis.RedisMessage) (reserveReply, error
 	if r.err == nil && len(statuses) != len(c.orders) {
 		return reply, fmt.Errorf("%d statuses for %d orders", len(statuses), len(c.orders))
 	}
-	left := make([]int64, len(c.shelves))
-	for i := range left {
-		left[i] = r.number()
+	c.left = c.left[:0]
+	for range c.shelves {
+		c.left = append(c.left, r.number())
 	}
 	accepted := strings.Count(statuses, "A")
 	position := 0
@@ -159,7 +160,7 @@ func (c *reserveCall) decode(fields []rueidis.RedisMessage) (reserveReply, error
 		if r.err != nil {
 			break
 		}
-		o.Left = left[c.places[o.shelf.product]-1]
+		o.Left = c.left[c.places[o.shelf.product]-1]
 		o.err = o.decodeStatus(statuses[i], &r, reply.nowMs)
 		switch statuses[i] {
 		case 'A':
