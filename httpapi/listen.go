@@ -123,7 +123,7 @@ func (l *trackedListener) closeConns(all bool) {
 	l.mu.Lock()
 	var doomed []*trackedConn
 	for c := range l.conns {
-		if all || !c.spoke.Load() {
+		if c.state.CompareAndSwap(connSilent, connDoomed) || all {
 			doomed = append(doomed, c)
 		}
 	}
@@ -138,14 +138,22 @@ type trackedConn struct {
 	net.Conn
 	listener *trackedListener
 	client   netip.Prefix
-	spoke    atomic.Bool
+	state    atomic.Int32
 }
+
+// A connection either has a client that spoke or is doomed, never both: what is read after the server has decided to
+// close it is not acted upon, for nobody could be answered.
+const (
+	connSilent int32 = iota
+	connSpoke
+	connDoomed
+)
 
 // Read reads from the client.
 func (c *trackedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
+	if n > 0 && !c.state.CompareAndSwap(connSilent, connSpoke) && c.state.Load() == connDoomed {
+		return 0, net.ErrClosed
 	}
 	return n, err
 }
