@@ -21,6 +21,7 @@ var redisSettings = []string{
 	"appendonly yes",
 	"appendfsync always",
 	"aof-load-truncated yes",
+	"auto-aof-rewrite-min-size 1gb", // a rewrite in the middle of a sale takes a core away from it
 	"save",
 	"repl-backlog-ttl 0",
 	"maxmemory-policy noeviction",
