@@ -18,6 +18,9 @@ type Keys struct {
 	Buyers string // hash: product|user -> what the buyer has
 	Orders string // hash: order id -> record
 	Log    string // stream: one entry a change of state
+	Expiry string // sorted set: order id of a hold -> expiresMs
+	Even   string // hash: idempotency field -> what came of it, of even generations
+	Odd    string // hash: the same of odd generations
 }
 
 var (
@@ -45,12 +48,15 @@ func NewKeys(prefix string, partition int, namespace string) (Keys, error) {
 		Buyers: base + "buyers",
 		Orders: base + "orders",
 		Log:    base + "log",
+		Expiry: base + "expiry",
+		Even:   base + "even",
+		Odd:    base + "odd",
 	}, nil
 }
 
 // All returns every key, for what concerns a namespace as a whole.
 func (k Keys) All() []string {
-	return []string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Log}
+	return []string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Log, k.Expiry, k.Even, k.Odd}
 }
 
 // keyspaceKey names the record of how many partitions a Redis was first used with.

@@ -37,8 +37,14 @@ type Order struct {
 	UpdatedAtMs int64
 	ExpiresAtMs int64  // of a hold; 0 = none
 	Sequence    uint64 // of the log entry of its last change, in the epoch it belongs to
-	Index       int    // within that entry
+	Index       int    // within that entry; only what was read from the log has it
+	Number      int64  // running count of orders that the partition had logged with this one, over all epochs
 	Reason      string // why it failed; only the ledger knows
+
+	// IdempotencyKey is what the buyer's client called this request; "" = it did not. Request is what it asked for, in
+	// the form of [RequestText].
+	IdempotencyKey string
+	Request        string
 }
 
 // OrderView is an order wherever it is now, with its product.
@@ -50,41 +56,78 @@ type OrderView struct {
 }
 
 // recordFields counts the comma-separated fields of a record:
-// letter,version,quantity,createdMs,updatedMs,expiresMs,sequence,index,product|user.
+// letter,version,quantity,createdMs,updatedMs,expiresMs,sequence,number,identity.
 const recordFields = 9
 
-// ParseRecord reads an order's record as reserve.lua writes it.
+// ParseRecord reads an order's record as the scripts write it.
 func ParseRecord(id OrderID, record string) (Order, error) {
-	f := strings.SplitN(record, ",", recordFields)
-	if len(f) != recordFields || len(f[0]) != 1 {
-		return Order{}, fmt.Errorf("order %s: record %q has not %d fields", id, record, recordFields)
-	}
-	o := Order{ID: id, Status: statusLetters[f[0][0]]}
-	if o.Status == "" {
-		return Order{}, fmt.Errorf("order %s: record %q has an unknown state", id, record)
-	}
-	numbers := [...]*int64{&o.Version, &o.Quantity, &o.CreatedAtMs, &o.UpdatedAtMs, &o.ExpiresAtMs}
-	for i, n := range numbers {
-		if err := parseCount(f[1+i], n); err != nil {
-			return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
-		}
-	}
-	var sequence, index int64
-	if err := parseCount(f[6], &sequence); err != nil {
+	o := Order{ID: id}
+	if err := o.parse(record); err != nil {
 		return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
-	}
-	if err := parseCount(f[7], &index); err != nil {
-		return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
-	}
-	o.Sequence, o.Index = uint64(sequence), int(index)
-	if err := o.checkBounds(); err != nil {
-		return Order{}, fmt.Errorf("order %s: record %q: %w", id, record, err)
-	}
-	var ok bool
-	if o.Product, o.User, ok = SplitBuyerField(f[8]); !ok || !ValidProductID(o.Product) || !ValidUserID(o.User) {
-		return Order{}, fmt.Errorf("order %s: record %q: no product and user", id, record)
 	}
 	return o, nil
+}
+
+var (
+	errRecordFields = fmt.Errorf("not %d fields", recordFields)
+	errRecordState  = errors.New("an unknown state")
+	errRecordOwner  = errors.New("no product and user")
+)
+
+func (o *Order) parse(record string) error {
+	f := strings.SplitN(record, ",", recordFields)
+	if len(f) != recordFields || len(f[0]) != 1 {
+		return errRecordFields
+	}
+	o.Status = statusLetters[f[0][0]]
+	if o.Status == "" {
+		return errRecordState
+	}
+	var sequence int64
+	numbers := [...]*int64{&o.Version, &o.Quantity, &o.CreatedAtMs, &o.UpdatedAtMs, &o.ExpiresAtMs, &sequence, &o.Number}
+	for i, n := range numbers {
+		if err := parseCount(f[1+i], n); err != nil {
+			return err
+		}
+	}
+	o.Sequence = uint64(sequence)
+	if err := o.checkBounds(); err != nil {
+		return err
+	}
+	return o.parseIdentity(f[recordFields-1])
+}
+
+// parseIdentity reads the end of a record: product|user, and of a request with an idempotency key |request|key behind
+// it. The key comes last, for it may have any character.
+func (o *Order) parseIdentity(text string) error {
+	f := strings.SplitN(text, string(joint), 4)
+	if len(f) != 2 && len(f) != 4 {
+		return errRecordOwner
+	}
+	o.Product, o.User = f[0], f[1]
+	if !ValidProductID(o.Product) || !ValidUserID(o.User) {
+		return errRecordOwner
+	}
+	if len(f) == 4 {
+		o.Request, o.IdempotencyKey = f[2], f[3]
+	}
+	return nil
+}
+
+// Record returns an order's record as the scripts write it.
+func (o *Order) Record() string {
+	var letter byte
+	for l, status := range statusLetters {
+		if status == o.Status {
+			letter = l
+		}
+	}
+	record := fmt.Sprintf("%c,%d,%d,%d,%d,%d,%d,%d,%s", letter, o.Version, o.Quantity, o.CreatedAtMs, o.UpdatedAtMs,
+		o.ExpiresAtMs, o.Sequence, o.Number, BuyerField(o.Product, o.User))
+	if o.IdempotencyKey != "" {
+		record += string(joint) + o.Request + string(joint) + o.IdempotencyKey
+	}
+	return record
 }
 
 // maxTimeMs is the end of the year 9999, the last that ISO 8601 can write.

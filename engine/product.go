@@ -11,6 +11,8 @@ import (
 const (
 	MaxQuantity = 1_000_000
 	MaxStock    = 1_000_000_000_000
+
+	MaxHoldSeconds = 86_400 // of any hold, whatever the settings
 )
 
 // Stock are the counters of a product in Redis, in units. Initial = Current + Held + Sold at every instant.
@@ -49,15 +51,19 @@ type Terms struct {
 	Active       bool      // false = nobody may buy
 	StartsAt     time.Time // zero = at once
 	EndsAt       time.Time // zero = never
+	HoldSeconds  int64     // longest hold that a buyer may ask for; 0 = only the setting bounds it
 }
 
-// String returns the terms as the scripts read them: limit,active,startsMs,endsMs.
+// String returns the terms as the scripts read them: limit,active,startsMs,endsMs,holdMs.
 func (t Terms) String() string {
 	active := "0"
 	if t.Active {
 		active = "1"
 	}
-	return strings.Join([]string{strconv.FormatInt(t.PerUserLimit, 10), active, unixMs(t.StartsAt), unixMs(t.EndsAt)}, ",")
+	return strings.Join([]string{
+		strconv.FormatInt(t.PerUserLimit, 10), active, unixMs(t.StartsAt), unixMs(t.EndsAt),
+		strconv.FormatInt(t.HoldSeconds*1000, 10),
+	}, ",")
 }
 
 func unixMs(t time.Time) string {
@@ -86,6 +92,7 @@ type ProductChange struct {
 	Active       *bool
 	StartsAt     *time.Time // zero time = at once
 	EndsAt       *time.Time // zero time = never
+	HoldSeconds  *int64     // 0 = only the setting bounds holds
 	CurrentStock *int64     // units to be left, absolute; not together with AdjustStock
 	AdjustStock  *int64     // units to add, negative to take away
 

@@ -72,7 +72,7 @@ local ordersRead = call('HMGET', KEYS[5], unpack(ids))
 local function readProduct(i)
   if not stockRead[i] then return {refusal = 'U', left = -1} end
   local current, held, sold, initial, change = match(stockRead[i], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
-  local limit, active, startsMs, endsMs = match(termsRead[i] or '', '^(%d+),([01]),(%d+),(%d+)$')
+  local limit, active, startsMs, endsMs, holdMs = match(termsRead[i] or '', '^(%d+),([01]),(%d+),(%d+),(%d+)$')
   if not current or not limit then return {refusal = 'X', left = -1} end
   local p = {
     left = tonumber(current), held = held, sold = tonumber(sold), initial = initial, change = change,
