@@ -32,21 +32,23 @@ func BenchmarkRedisCPU(b *testing.B) {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			n := newNode(b, connectTo(b, devtest.Redis(b, "appendfsync everysec").URL()), Config{})
 			n.product(b, "a", MaxStock, onSale)
-			c := &reserveCall{places: make(map[string]int)}
+			c := newReserveCall(n.Engine)
+			var batch []*Reservation
 			v := n.partitions[0].view.Load()
 			buyer := 0
 			before := redisCPU(b, n)
 			for b.Loop() {
-				c.orders = c.orders[:0]
+				batch = batch[:0]
 				for range size {
 					buyer++
 					r := n.order("a", "buyer-"+strconv.Itoa(buyer), 1)
 					r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
 					r.encode()
-					c.orders = append(c.orders, r)
+					batch = append(batch, r)
 				}
-				c.build(n.replid, 0, time.Now().Add(time.Hour).UnixMilli(), &n.config)
-				_, err := c.call(context.Background(), n.Engine, v)
+				ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+				_, err := c.run(ctx, n.partitions[0], v, batch)
+				cancel()
 				require.NoError(b, err)
 			}
 			b.ReportMetric((redisCPU(b, n)-before)*1e6/float64(b.N*size), "redis-us/order")

@@ -56,34 +56,34 @@ func BenchmarkReserveAlone(b *testing.B) {
 }
 
 // benchmarkCall is a batch of 128 orders for 8 products.
-func benchmarkCall(n *node) *reserveCall {
-	c := &reserveCall{places: make(map[string]int)}
+func benchmarkCall(n *node) (*reserveCall, []*Reservation) {
+	var batch []*Reservation
 	for i := range defaultBatchSize {
 		r := n.order("product-"+strconv.Itoa(i%8), "buyer-"+strconv.Itoa(i), 1)
 		r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
 		r.encode()
-		c.orders = append(c.orders, r)
+		batch = append(batch, r)
 	}
-	return c
+	return newReserveCall(n.Engine), batch
 }
 
 func BenchmarkBuildBatch(b *testing.B) {
 	n := newNode(b, connectTo(b, devtest.SharedRedis(b)), Config{Prefix: "buildbatch"})
-	c := benchmarkCall(n)
+	c, batch := benchmarkCall(n)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.build(n.replid, 1, 1_700_000_000_000, &n.config)
+		c.build(batch, n.replid, 1, 1_700_000_000_000)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.orders)), "ns/order")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/order")
 }
 
 func BenchmarkDecodeReply(b *testing.B) {
 	n := newNode(b, connectTo(b, devtest.SharedRedis(b)), Config{Prefix: "decodereply"})
-	c := benchmarkCall(n)
+	c, batch := benchmarkCall(n)
 	for i := range 8 {
 		n.product(b, "product-"+strconv.Itoa(i), 1000, onSale)
 	}
-	c.build(n.replid, 0, time.Now().Add(time.Hour).UnixMilli(), &n.config)
+	c.build(batch, n.replid, 0, time.Now().Add(time.Hour).UnixMilli())
 	var fields []rueidis.RedisMessage
 	for range 2 { // the second time they are replays, which have more to decode
 		var err error
@@ -92,9 +92,9 @@ func BenchmarkDecodeReply(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := c.decode(fields); err != nil {
+		if _, err := c.decode(batch, fields); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.orders)), "ns/order")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/order")
 }

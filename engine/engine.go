@@ -24,6 +24,12 @@ type Config struct {
 	GateTTL     time.Duration // how long the sold-out gate believes Redis; default and most 50 ms
 	BacklogCap  int64         // orders a partition may have waiting for the ledger; default 5,000,000
 
+	MaxHold       time.Duration // longest hold; default 15 min
+	LateConfirm   time.Duration // for how long after its time a hold may still be confirmed; 0 = not at all
+	MaxExtensions int           // of one hold; 0 = none
+	MaxHoldTotal  time.Duration // from the making of a hold to its end, extensions included; default and least MaxHold
+	KeyTTL        time.Duration // how long an idempotency key is kept at the least, twice that at the most; default 24 h
+
 	Metrics *metrics.Set // where the engine's metrics are made; nil = a set of its own
 }
 
@@ -36,6 +42,8 @@ const (
 	defaultTimeout     = 2 * time.Second
 	maxGateTTL         = 50 * time.Millisecond
 	defaultBacklogCap  = 5_000_000
+	defaultMaxHold     = 15 * time.Minute
+	defaultKeyTTL      = 24 * time.Hour
 
 	// maxBatchSize keeps the arguments of one call well below what Lua's unpack takes (7,900).
 	maxBatchSize = 1024
@@ -50,6 +58,9 @@ func (c Config) withDefaults() Config {
 	c.Timeout = orDefault(c.Timeout, defaultTimeout)
 	c.GateTTL = orDefault(c.GateTTL, maxGateTTL)
 	c.BacklogCap = orDefault(c.BacklogCap, defaultBacklogCap)
+	c.MaxHold = orDefault(c.MaxHold, defaultMaxHold)
+	c.MaxHoldTotal = max(c.MaxHoldTotal, c.MaxHold)
+	c.KeyTTL = orDefault(c.KeyTTL, defaultKeyTTL)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
@@ -75,6 +86,21 @@ func (c *Config) validate() error {
 	case c.GateTTL < 0 || c.GateTTL > maxGateTTL:
 		return fmt.Errorf("gate: %s is negative or above %s", c.GateTTL, maxGateTTL)
 	}
+	return c.validateHolds()
+}
+
+// minKeyTTL is longer than any client retries within one request.
+const minKeyTTL = time.Minute
+
+func (c *Config) validateHolds() error {
+	switch {
+	case c.MaxHold < time.Second || c.MaxHold > MaxHoldSeconds*time.Second:
+		return fmt.Errorf("longest hold: %s is not from 1s to %s", c.MaxHold, MaxHoldSeconds*time.Second)
+	case c.LateConfirm < 0 || c.MaxExtensions < 0:
+		return errors.New("late confirm and extensions must not be negative")
+	case c.KeyTTL < minKeyTTL:
+		return fmt.Errorf("idempotency keys: %s is less than %s", c.KeyTTL, minKeyTTL)
+	}
 	return nil
 }
 
@@ -99,23 +125,27 @@ func New(client rueidis.Client, config Config) (*Engine, error) {
 	e := &Engine{config: config, client: client, metrics: newEngineMetrics(config.Metrics)}
 	for id := range config.Partitions {
 		p := newPartition(id)
-		p.lane = newLane(e, p)
+		p.lane = newLane(e, p, func() call[*Reservation] { return newReserveCall(e) })
+		p.settling = newLane(e, p, func() call[*Transition] { return &settleCall{engine: e} })
 		e.partitions = append(e.partitions, p)
 	}
 	return e, nil
 }
 
-// Run keeps the lanes working until ctx ends; then it decides what is queued and returns.
+// Run keeps the lanes working and expires holds until ctx ends; then it decides what is queued and returns.
 func (e *Engine) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for _, p := range e.partitions {
 		for range e.config.InFlight {
 			workers.Go(p.lane.work)
+			workers.Go(p.settling.work)
 		}
+		workers.Go(func() { e.sweep(ctx, p) })
 	}
 	<-ctx.Done()
 	for _, p := range e.partitions {
 		p.lane.close()
+		p.settling.close()
 	}
 	workers.Wait()
 	return nil
@@ -126,6 +156,9 @@ func (e *Engine) Partitions() int { return len(e.partitions) }
 
 // PartitionOf returns the partition that a product lives in.
 func (e *Engine) PartitionOf(product string) int { return PartitionOf(product, len(e.partitions)) }
+
+// MaxHold returns how long a hold may be asked for.
+func (e *Engine) MaxHold() time.Duration { return e.config.MaxHold }
 
 // Timeout returns within what time a reservation is decided.
 func (e *Engine) Timeout() time.Duration { return e.config.Timeout }

@@ -18,7 +18,9 @@ const (
 	CodeSaleEnded       Code = "sale_ended"
 	CodeSaleInactive    Code = "sale_inactive"
 	CodeInvalidState    Code = "invalid_state"
+	CodeHoldExpired     Code = "hold_expired"
 	CodeVersionConflict Code = "version_conflict"
+	CodeKeyConflict     Code = "idempotency_conflict"
 	CodeInternal        Code = "internal"
 	CodeOverloaded      Code = "overloaded"
 	CodeUnavailable     Code = "unavailable"
@@ -57,6 +59,8 @@ var (
 	ErrSaleInactive   = &Error{Code: CodeSaleInactive, Detail: "the sale of this product is switched off"}
 	ErrUnknownProduct = &Error{Code: CodeNotFound, Field: "productId", Detail: "no product has this id"}
 	ErrQuantity       = Invalid("quantity", "must be an integer from 1 to 1000000")
+	ErrHoldTooLong    = Invalid("holdSeconds", "is longer than this product allows")
+	ErrKeyConflict    = &Error{Code: CodeKeyConflict, Field: "Idempotency-Key", Detail: "this key was used for another request before"}
 	ErrCorrupt        = &Error{Code: CodeInternal, Detail: "the product's counters can't be read; reconciliation names the cause"}
 
 	ErrQueueFull       = &Error{Code: CodeOverloaded, Detail: "too many orders are waiting", RetryAfter: retrySoon}
@@ -65,4 +69,15 @@ var (
 	ErrUnavailable     = &Error{Code: CodeUnavailable, Detail: "Redis takes no orders right now", RetryAfter: retrySoon}
 	ErrPartitionClosed = &Error{Code: CodePartitionClosed, Detail: "sales pause while Redis and the ledger are brought in line", RetryAfter: retrySoon}
 	ErrOutcomeUnknown  = &Error{Code: CodeOutcomeUnknown, Detail: "the order may or may not have been placed; look it up by its id"}
+)
+
+// The outcomes of a transition that changes nothing, beside those above.
+var (
+	ErrNoOrder      = &Error{Code: CodeNotFound, Detail: "no order has this id"}
+	ErrInvalidState = &Error{Code: CodeInvalidState, Detail: "the order's state does not allow this"}
+	ErrHoldExpired  = &Error{Code: CodeHoldExpired, Detail: "the hold has expired, and what it held can't be had any more"}
+	ErrMoreThanHeld = &Error{Code: CodeInvalidRequest, Field: "quantity", Detail: "quantity must not be more than the order has"}
+	ErrHoldExtended = &Error{Code: CodeLimitExceeded, Detail: "the hold can't be extended any further"}
+	ErrCorruptOrder = &Error{Code: CodeInternal, Detail: "what Redis has of the order does not add up; reconciliation names the cause"}
+	errEpochMoved   = &Error{Code: CodePartitionClosed, Detail: "sales pause while Redis and the ledger are brought in line", RetryAfter: retrySoon}
 )

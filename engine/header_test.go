@@ -44,12 +44,15 @@ var letters = []struct {
 	want   error
 }{
 	{'R', nil},
+	{'K', nil},
+	{'C', ErrKeyConflict},
 	{'U', ErrUnknownProduct},
 	{'X', ErrCorrupt},
 	{'Q', ErrQuantity},
 	{'I', ErrSaleInactive},
 	{'N', ErrSaleNotStarted},
 	{'E', ErrSaleEnded},
+	{'H', ErrHoldTooLong},
 	{'D', ErrDuplicateOrder},
 	{'L', ErrLimitExceeded},
 	{'S', ErrSoldOut},

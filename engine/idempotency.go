@@ -2,7 +2,9 @@ package engine
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"strconv"
+	"strings"
 )
 
 // RequestText is what a request to buy asks for, as it is compared with what an earlier request of the same
@@ -24,4 +26,21 @@ func IdempotencyField(product, user, key string) string {
 // IdempotencyValue is what those hashes have of a request: the id of its order (16 bytes), createdMs and the request.
 func IdempotencyValue(o *Order) string {
 	return string(o.ID[:]) + strconv.FormatInt(o.CreatedAtMs, 10) + "," + o.Request
+}
+
+// KeyGeneration returns the generation of idempotency keys that a time, in ms by the clock of Redis, falls into. Even
+// ones are in the hash [Keys.Even], odd ones in [Keys.Odd]; a generation and the one before it are kept.
+func (e *Engine) KeyGeneration(ms int64) int64 { return ms / e.config.KeyTTL.Milliseconds() }
+
+// parseIdempotencyValue is the inverse of IdempotencyValue, the request aside.
+func parseIdempotencyValue(value string) (id OrderID, createdMs int64, err error) {
+	if len(value) < len(id) {
+		return id, 0, fmt.Errorf("idempotency value %q is too short", value)
+	}
+	copy(id[:], value)
+	created, _, _ := strings.Cut(value[len(id):], ",")
+	if err := parseCount(created, &createdMs); err != nil {
+		return id, 0, fmt.Errorf("idempotency value %q: %w", value, err)
+	}
+	return id, createdMs, nil
 }

@@ -71,7 +71,7 @@ func TestScriptsKeepToOneSlot(t *testing.T) {
 }
 
 var allScripts = []*script{
-	&reserveScript, &changeScript, &trimScript, &checkScript, &closeScript, &openScript, &loadScript, &sealScript,
+	&reserveScript, &settleScript, &expireScript, &changeScript, &trimScript, &checkScript, &closeScript, &openScript, &loadScript, &sealScript,
 }
 
 func scriptName(t testing.TB, command []string) string {
@@ -99,7 +99,7 @@ func driveAllScripts(t testing.TB, e *Engine, partition int) {
 	keys, err := e.EpochKeys(partition, epoch)
 	require.NoError(t, err)
 	require.NoError(t, e.Load(ctx, keys, keys.Stock, 1, replid, nil))
-	require.NoError(t, e.Seal(ctx, keys, 1, replid, 1, 0))
+	require.NoError(t, e.Seal(ctx, keys, 1, replid, 1, 0, 0))
 	require.NoError(t, e.Install(partition, epoch))
 	_, _, err = e.Shut(ctx, keys, 1)
 	require.NoError(t, err)
@@ -114,10 +114,18 @@ func driveAllScripts(t testing.TB, e *Engine, partition int) {
 	r.ID, r.Product, r.User, r.Quantity = e.NewOrderID(product, time.Now()), product, "u", 2
 	require.NoError(t, e.Reserve(r, time.Now()))
 	require.Equal(t, partition, r.ID.Partition())
-	e.Advance(partition, Watermark{Epoch: 1, Sequence: 2, Orders: 1})
+	hold := NewReservation()
+	hold.ID, hold.Product, hold.User, hold.Quantity, hold.HoldMs = e.NewOrderID(product, time.Now()), product, "v", 1, 60_000
+	require.NoError(t, e.Reserve(hold, time.Now()))
+	cancel2 := NewTransition()
+	cancel2.ID, cancel2.Action = hold.ID, ActionCancel
+	require.NoError(t, e.Settle(cancel2, time.Now()))
+	_, err = e.expire(ctx, e.partitions[partition], e.partitions[partition].view.Load())
+	require.NoError(t, err)
+	e.Advance(partition, Watermark{Epoch: 1, Sequence: 4, Orders: 3})
 	trimmed, err := e.Trim(ctx, partition, 0, 10)
 	require.NoError(t, err)
-	require.Equal(t, int64(2), trimmed, "log entries trimmed")
+	require.Equal(t, int64(4), trimmed, "log entries trimmed")
 	require.NoError(t, e.Drop(ctx, keys))
 }
 

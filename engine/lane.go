@@ -1,32 +1,32 @@
 package engine
 
 import (
-	"context"
 	"runtime"
 	"sync"
 	"time"
 )
 
-// lane is the queue of one partition in one process. While its workers wait for Redis the next batch gathers; an idle
-// lane sends a batch of one at once.
-type lane struct {
+// lane is the queue of one partition in one process for one kind of requests. While its workers wait for Redis the next
+// batch gathers; an idle lane sends a batch of one at once.
+type lane[R request] struct {
 	engine    *Engine
 	partition *partition
+	newCall   func() call[R]
 
 	mu     sync.Mutex
 	wake   sync.Cond
-	queue  []*Reservation
+	queue  []R
 	closed bool
 }
 
-func newLane(e *Engine, p *partition) *lane {
-	l := &lane{engine: e, partition: p}
+func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R] {
+	l := &lane[R]{engine: e, partition: p, newCall: newCall}
 	l.wake.L = &l.mu
 	return l
 }
 
-// push queues a reservation; false means that the queue is full or shut.
-func (l *lane) push(r *Reservation) bool {
+// push queues a request; false means that the queue is full or shut.
+func (l *lane[R]) push(r R) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.queue) >= l.engine.config.QueueLength {
@@ -37,15 +37,15 @@ func (l *lane) push(r *Reservation) bool {
 	return true
 }
 
-func (l *lane) length() int {
+func (l *lane[R]) length() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue)
 }
 
-// take waits for reservations and moves up to a batch of them into batch; an empty result means that the lane is shut
-// and nothing is left.
-func (l *lane) take(batch []*Reservation) []*Reservation {
+// take waits for requests and moves up to a batch of them into batch; an empty result means that the lane is shut and
+// nothing is left.
+func (l *lane[R]) take(batch []R) []R {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) == 0 && !l.closed {
@@ -65,7 +65,7 @@ func (l *lane) take(batch []*Reservation) []*Reservation {
 }
 
 // close lets the workers finish what is queued and refuses what comes.
-func (l *lane) close() {
+func (l *lane[R]) close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -73,141 +73,29 @@ func (l *lane) close() {
 }
 
 // work sends batches until the lane is shut and empty.
-func (l *lane) work() {
-	c := &reserveCall{places: make(map[string]int)}
+func (l *lane[R]) work() {
+	s := &sender[R]{engine: l.engine, partition: l.partition, call: l.newCall()}
 	for {
-		c.orders = l.take(c.orders)
-		if len(c.orders) == 0 {
+		s.batch = l.take(s.batch)
+		if len(s.batch) == 0 {
 			return
 		}
-		l.send(c)
-	}
-}
-
-// retryPause bounds the pauses between the attempts of a batch; they double from the first to the last.
-const (
-	firstRetryPause = 2 * time.Millisecond
-	lastRetryPause  = 100 * time.Millisecond
-
-	// shortestAttempt is how much time an attempt needs: one that its deadline breaks off turns a definite no into an
-	// unknown outcome.
-	shortestAttempt = 10 * time.Millisecond
-)
-
-// send brings a batch to its outcome: it repeats an attempt whose reply was lost, for the script recognises the ids it
-// has seen, until the earliest deadline of the batch. It never repeats into another epoch, nor what was refused for good.
-func (l *lane) send(c *reserveCall) {
-	c.orders = dropLate(c.orders, time.Now())
-	if len(c.orders) == 0 {
-		return
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), c.orders[0].deadline)
-	defer cancel()
-	began := l.partition.view.Load()
-	unknown := false
-	for pause := firstRetryPause; ; pause = min(2*pause, lastRetryPause) {
-		v := l.partition.view.Load()
-		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
-			l.finishAll(c, definite(ErrPartitionClosed, unknown))
-			return
-		}
-		err := l.attempt(ctx, c, v, unknown)
-		if err == nil {
-			return
-		}
-		l.engine.metrics.failedCalls.Inc()
-		l.partition.fail(err)
-		unknown = unknown || maybeExecuted(err)
-		if !unknown { // a definite no: whoever asks again gets a fresh answer
-			l.finishAll(c, ErrUnavailable)
-			return
-		}
-		if time.Until(c.orders[0].deadline) < pause+shortestAttempt || !sleep(ctx, pause) {
-			l.finishAll(c, ErrOutcomeUnknown)
-			return
+		s.batch = dropLate(s.batch, time.Now())
+		if len(s.batch) > 0 {
+			s.send()
 		}
 	}
 }
 
-// attempt runs the batch once and finishes its orders, unless it returns an error.
-func (l *lane) attempt(ctx context.Context, c *reserveCall, v *view, unknown bool) error {
-	p, e := l.partition, l.engine
-	deadline, _ := ctx.Deadline()
-	c.build(v.Replid, p.watermarkIn(v.Number), p.clock.at(deadline), &e.config)
-	asked := time.Now()
-	reply, err := c.call(ctx, e, v)
-	if err != nil {
-		return err
-	}
-	answered := time.Now()
-	p.succeed()
-	e.metrics.batch(len(c.orders), answered.Sub(asked))
-	p.clock.observe(reply.nowMs, answered)
-	switch reply.guard {
-	case GuardOK:
-	case GuardLate:
-		l.finishAll(c, definite(ErrTooLate, unknown))
-		return nil
-	default:
-		p.hear(v, reply.guard)
-		l.finishAll(c, definite(ErrPartitionClosed, unknown))
-		return nil
-	}
-	p.appended.Store(reply.orders)
-	e.learn(c, asked)
-	drained := p.watermark.get().Orders
-	for _, r := range c.orders {
-		r.Ahead = max(0, r.Ahead-drained)
-		r.finish(definite(r.err, unknown))
-	}
-	return nil
-}
-
-// learn hangs the gate's sign for each product of a batch that was answered.
-func (e *Engine) learn(c *reserveCall, asked time.Time) {
-	for i, s := range c.shelves {
-		if c.left[i] >= 0 {
-			s.hang(c.left[i], asked, e.config.GateTTL)
-			e.shelves.keep(s)
-		}
-	}
-}
-
-// definite returns an outcome, or ErrOutcomeUnknown where it is a refusal and an earlier attempt may yet have happened.
-func definite(outcome error, unknown bool) error {
-	if outcome != nil && unknown {
-		return ErrOutcomeUnknown
-	}
-	return outcome
-}
-
-func (l *lane) finishAll(c *reserveCall, outcome error) {
-	for _, r := range c.orders {
-		r.finish(outcome)
-	}
-}
-
-// dropLate finishes the orders whose deadline has passed while they were queued: they were never sent.
-func dropLate(orders []*Reservation, now time.Time) []*Reservation {
-	kept := orders[:0]
-	for _, r := range orders {
-		if now.Before(r.deadline) {
+// dropLate finishes the requests whose deadline has passed while they were queued: they were never sent.
+func dropLate[R request](batch []R, now time.Time) []R {
+	kept := batch[:0]
+	for _, r := range batch {
+		if now.Before(r.wait().deadline) {
 			kept = append(kept, r)
 		} else {
-			r.finish(ErrTooLate)
+			r.wait().finish(ErrTooLate)
 		}
 	}
 	return kept
-}
-
-// sleep pauses for d; false means that the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -39,16 +39,22 @@ func (e *Engine) Open(ctx context.Context, keys Keys, sequence uint64, replid st
 	return e.runForOK(ctx, &openScript, []string{keys.Meta}, []string{formatUint(sequence), replid, formatUint(attempt)})
 }
 
-// Load writes one chunk, numbered from 1, into a hash of a namespace that is being rebuilt. Pairs are field, value.
+// Load writes one chunk, numbered from 1, into a key of a namespace that is being rebuilt. Pairs are field, value; for
+// [Keys.Expiry], a sorted set, they are score, member.
 func (e *Engine) Load(ctx context.Context, keys Keys, target string, chunk int, replid string, pairs []string) error {
-	args := append([]string{strconv.Itoa(chunk), replid}, pairs...)
+	kind := "hash"
+	if target == keys.Expiry {
+		kind = "zset"
+	}
+	args := append([]string{strconv.Itoa(chunk), replid, kind}, pairs...)
 	return e.runForOK(ctx, &loadScript, []string{keys.Meta, target}, args)
 }
 
-// Seal finishes a rebuild of chunks chunks: the namespace may be published as an epoch.
-func (e *Engine) Seal(ctx context.Context, keys Keys, chunks int, replid string, epoch uint64, orders int64) error {
+// Seal finishes a rebuild of chunks chunks: the namespace may be published as an epoch. idem is the generation of
+// idempotency keys that was loaded last, see [Engine.KeyGeneration].
+func (e *Engine) Seal(ctx context.Context, keys Keys, chunks int, replid string, epoch uint64, orders, idem int64) error {
 	return e.runForOK(ctx, &sealScript, []string{keys.Meta},
-		[]string{strconv.Itoa(chunks), replid, formatUint(epoch), strconv.FormatInt(orders, 10)})
+		[]string{strconv.Itoa(chunks), replid, formatUint(epoch), strconv.FormatInt(orders, 10), strconv.FormatInt(idem, 10)})
 }
 
 func (e *Engine) runForOK(ctx context.Context, s *script, keys, args []string) error {

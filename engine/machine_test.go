@@ -184,7 +184,7 @@ func (mc *machine) reserve(t *rapid.T) {
 	}
 	args := slices.Concat([]string{
 		mc.model.caller, text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
-		strconv.Itoa(len(products)),
+		"60000", strconv.Itoa(len(products)), "0",
 	}, products, tail)
 	code, nowMs, reply := mc.run(t, &reserveScript, mc.n.reserveKeys(mc.keys), args)
 	mc.require(t, mc.model.guard(nowMs, watermark, deadlineMs), code, reply, func() []string {
@@ -194,11 +194,16 @@ func (mc *machine) reserve(t *rapid.T) {
 
 // reserveKeys are the keys of reserve.lua as a view has them.
 func (n *node) reserveKeys(k Keys) []string {
-	return []string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Log}
+	return append(n.bookKeys(k), k.Even, k.Odd)
+}
+
+// bookKeys are the keys of settle.lua and expire.lua.
+func (n *node) bookKeys(k Keys) []string {
+	return []string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Log, k.Expiry}
 }
 
 func (mc *machine) create(t *rapid.T, product string, units int64) {
-	mc.changeTo(t, product, 1, "add", units, "0,1,0,0", 0, noDeadline)
+	mc.changeTo(t, product, 1, "add", units, "0,1,0,0,0", 0, noDeadline)
 }
 
 func (mc *machine) change(t *rapid.T) {
@@ -221,7 +226,7 @@ func (mc *machine) change(t *rapid.T) {
 		}
 		return max(mc.now(t), mc.model.time) + offset
 	}
-	terms := text(limit) + "," + active + "," + text(instant("startsMs")) + "," + text(instant("endsMs"))
+	terms := text(limit) + "," + active + "," + text(instant("startsMs")) + "," + text(instant("endsMs")) + ",0"
 	mc.changeTo(t, product, seq, kind, amount, terms, watermark, deadlineMs)
 }
 
@@ -330,7 +335,7 @@ func (mc *machine) repair(t *rapid.T) {
 	clear(mc.saved)
 	for product := range mc.model.stock {
 		if !termsPattern.MatchString(mc.model.terms[product]) {
-			mc.put(t, mc.keys.Terms, mc.model.terms, product, "4,1,0,0")
+			mc.put(t, mc.keys.Terms, mc.model.terms, product, "4,1,0,0,0")
 		}
 	}
 }
@@ -340,10 +345,10 @@ func (mc *machine) elsewhere(t *rapid.T) {
 	keys, err := NewKeys("model", 0, NewNamespace(2))
 	require.NoError(t, err)
 	far := text(mc.now(t) + 5000)
-	order := []string{mc.model.server, "0", far, "0", "10", "1", "a", modelID(99), "1", "a|u", "1"}
+	order := []string{mc.model.server, "0", far, "0", "10", "60000", "1", "0", "a", modelID(99), "1", "a|u", "1"}
 	for s, call := range map[*script]struct{ keys, args []string }{
 		&reserveScript: {mc.n.reserveKeys(keys), order},
-		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{mc.model.server, "0", far, "a", "1", "add", "5", "0,1,0,0"}},
+		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{mc.model.server, "0", far, "a", "1", "add", "5", "0,1,0,0,0"}},
 		&trimScript:    {[]string{keys.Meta, keys.Orders, keys.Log}, []string{mc.model.server, "0", "0", "10"}},
 		&checkScript:   {[]string{keys.Meta}, []string{mc.model.server, "0"}},
 	} {

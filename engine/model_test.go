@@ -46,7 +46,7 @@ func newModel(replid string) *model {
 // dump is the model as Redis must hold it.
 func (m *model) dump(keys Keys) dump {
 	d := dump{keys.Meta: map[string]string{
-		"state": m.state, "replid": m.replid, "epoch": "1", "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
+		"state": m.state, "replid": m.replid, "epoch": "1", "idem": "0", "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
 	}}
 	if m.attempt > 0 {
 		d[keys.Meta].(map[string]string)["attempt"] = text(m.attempt)
@@ -109,7 +109,7 @@ type modelOrder struct {
 
 var (
 	countersPattern = regexp.MustCompile(`^([0-9]+),([0-9]+),([0-9]+),([0-9]+),([0-9]+)$`)
-	termsPattern    = regexp.MustCompile(`^([0-9]+),([01]),([0-9]+),([0-9]+)$`)
+	termsPattern    = regexp.MustCompile(`^([0-9]+),([01]),([0-9]+),([0-9]+),([0-9]+)$`)
 	buyerPattern    = regexp.MustCompile(`(?s)^([0-9]+),([0-9]+),([0-9]+),(.*)$`)
 )
 
@@ -131,7 +131,7 @@ func (m *model) reserve(nowMs, lockMs int64, products []string, orders []modelOr
 	for _, o := range orders {
 		letter, detail := m.decide(nowMs, lockMs, o)
 		if letter == "A" {
-			record := fmt.Sprintf("c,1,%d,%d,%d,0,%d,%d,%s|%s", o.units, nowMs, nowMs, m.seq+1, len(logged)/2, o.product, o.user)
+			record := fmt.Sprintf("c,1,%d,%d,%d,0,%d,%d,%s|%s", o.units, nowMs, nowMs, m.seq+1, m.orders+int64(len(logged)/2)+1, o.product, o.user)
 			m.take(nowMs+lockMs, o, record)
 			logged = append(logged, o.id, record)
 		}
@@ -142,7 +142,7 @@ func (m *model) reserve(nowMs, lockMs int64, products []string, orders []modelOr
 		m.orders += int64(len(logged) / 2)
 		m.append(nowMs, append([]string{"orders", text(nowMs)}, logged...)...)
 	}
-	reply := []string{text(m.seq), text(m.orders), statuses.String()}
+	reply := []string{text(m.seq), text(m.orders), "0", statuses.String()}
 	for _, product := range products {
 		reply = append(reply, m.left(product))
 	}

@@ -97,7 +97,7 @@ func (n *node) open(t tester, partition int) Keys {
 	keys, err := n.EpochKeys(partition, epoch)
 	require.NoError(t, err)
 	require.NoError(t, n.Load(ctx, keys, keys.Stock, 1, n.replid, nil))
-	require.NoError(t, n.Seal(ctx, keys, 1, n.replid, 1, 0))
+	require.NoError(t, n.Seal(ctx, keys, 1, n.replid, 1, 0, 0))
 	require.NoError(t, n.Install(partition, epoch))
 	guard, err := n.Check(ctx, partition)
 	require.NoError(t, err)
@@ -224,6 +224,14 @@ func dumpKey(t tester, client rueidis.Client, key string) any {
 		id, err := last.ToString()
 		require.NoError(t, err)
 		return streamDump{Entries: entries, LastID: id}
+	case "zset":
+		members, err := client.Do(ctx, client.B().Zrange().Key(key).Min("0").Max("-1").Withscores().Build()).AsZScores()
+		require.NoError(t, err)
+		scores := map[string]string{}
+		for _, m := range members {
+			scores[m.Member] = fmt.Sprintf("%.0f", m.Score)
+		}
+		return scores
 	case "string":
 		value, err := client.Do(ctx, client.B().Get().Key(key).Build()).ToString()
 		require.NoError(t, err)

@@ -108,8 +108,11 @@ func (o *Order) parseIdentity(text string) error {
 	if !ValidProductID(o.Product) || !ValidUserID(o.User) {
 		return errRecordOwner
 	}
-	if len(f) == 4 {
-		o.Request, o.IdempotencyKey = f[2], f[3]
+	if len(f) == 2 {
+		return nil
+	}
+	if o.Request, o.IdempotencyKey = f[2], f[3]; o.IdempotencyKey == "" {
+		return errRecordOwner
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,8 @@ type partition struct {
 	clock     redisClock
 	watermark watermarkBoard
 	appended  atomic.Int64 // running count of orders that Redis has logged, as of its last answer
-	lane      *lane
+	lane      *lane[*Reservation]
+	settling  *lane[*Transition]
 	fault     atomic.Pointer[string] // why the last batch failed; nil = it did not
 	alarm     chan struct{}          // has a token when a script was refused or an answer was lost
 }
@@ -27,6 +29,7 @@ type view struct {
 	Epoch
 	keys    Keys
 	reserve []string // the keys of reserve.lua, in order
+	books   []string // those of settle.lua and expire.lua
 	guard   Guard    // GuardOK = open
 }
 
@@ -56,6 +59,13 @@ func (p *partition) hear(v *view, guard Guard) {
 	}
 }
 
+// hearUnlessLate is hear where a call that came too late says nothing about the partition.
+func (p *partition) hearUnlessLate(v *view, guard Guard) {
+	if guard != GuardLate {
+		p.hear(v, guard)
+	}
+}
+
 // Install puts an epoch in force for a partition, as the ledger names it. The partition stays shut until a [Engine.Check]
 // has found it open.
 func (e *Engine) Install(partition int, epoch Epoch) error {
@@ -79,10 +89,9 @@ func (e *Engine) Install(partition int, epoch Epoch) error {
 	if old.Number == epoch.Number && old.Namespace == epoch.Namespace {
 		guard = old.guard
 	}
-	p.view.Store(&view{
-		Epoch: epoch, keys: keys, guard: guard,
-		reserve: []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Log},
-	})
+	books := []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Log, keys.Expiry}
+	reserve := append(slices.Clone(books), keys.Even, keys.Odd)
+	p.view.Store(&view{Epoch: epoch, keys: keys, guard: guard, reserve: reserve, books: books})
 	return nil
 }
 
@@ -149,7 +158,7 @@ func (e *Engine) State(partition int) PartitionState {
 	v := p.view.Load()
 	s := PartitionState{
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
-		Backlog: p.backlog(), Queued: p.lane.length(), Watermark: p.watermark.get(),
+		Backlog: p.backlog(), Queued: p.lane.length() + p.settling.length(), Watermark: p.watermark.get(),
 	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
 		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"

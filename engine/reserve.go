@@ -17,34 +17,31 @@ type Reservation struct {
 	ID       OrderID
 	Product  string
 	User     string
-	Quantity int64 // units, 1 to MaxQuantity
+	Quantity int64  // units, 1 to MaxQuantity
+	HoldMs   int64  // hold for so long rather than sell; 0 = sell at once
+	Key      string // idempotency key; "" = none
 
 	// Outcome, filled by Reserve.
 	Order        Order   // where it was accepted
+	Replayed     bool    // an earlier request with this key was accepted; Order is what was answered then
 	Ahead        int64   // orders that the ledger takes before this one
 	Left         int64   // units left after the batch; -1 = not known
 	First        OrderID // ErrDuplicateOrder: the order that holds the lock
 	RetryAtMs    int64   // ErrDuplicateOrder, ErrSaleNotStarted: when it is worth trying again, by the clock of Redis
 	RetryAfterMs int64   // the same from now on
 	Bought       int64   // ErrLimitExceeded: units that the buyer has
+	MaxHoldMs    int64   // ErrHoldTooLong: what the product allows
 
-	shelf    *shelf
-	wire     string // id and product|user as the script takes them, in one allocation
-	deadline time.Time
-	err      error
-	done     chan struct{}
+	waiting
+	shelf *shelf
+	wire  string // id and product|user as the script takes them, in one allocation
 }
 
 // NewReservation returns an empty reservation.
-func NewReservation() *Reservation { return &Reservation{done: make(chan struct{}, 1)} }
+func NewReservation() *Reservation { return &Reservation{waiting: newWaiting()} }
 
 // Reset empties the reservation for its next use.
-func (r *Reservation) Reset() { *r = Reservation{done: r.done} }
-
-func (r *Reservation) finish(err error) {
-	r.err = err
-	r.done <- struct{}{}
-}
+func (r *Reservation) Reset() { *r = Reservation{waiting: waiting{done: r.done}} }
 
 // encode joins what the script takes as strings.
 func (r *Reservation) encode() {
@@ -71,7 +68,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 	sum := crc16(r.Product)
 	p := e.partitions[int(sum)%len(e.partitions)]
 	r.shelf = e.shelves.find(r.Product, sum, p)
-	if r.shelf.refuses(r.Quantity, now) {
+	if r.Key == "" && r.shelf.refuses(r.Quantity, now) { // the gate never stands before a replay
 		e.metrics.gateRefusals.Inc()
 		return ErrSoldOut
 	}
@@ -93,93 +90,161 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 	return r.err
 }
 
-// reserveCall is one batch on its way: the orders, and the products they are for, each once.
+// reserveCall is how batches of reservations are asked: the products they are for, each once, and the arguments.
 type reserveCall struct {
-	orders  []*Reservation
+	engine  *Engine
 	shelves []*shelf
 	places  map[string]int // product -> 1-based place among shelves
 	left    []int64        // units left of each product, as the last reply said; -1 = not known
 	args    []string
 }
 
-func (c *reserveCall) build(replid string, watermark uint64, deadlineMs int64, config *Config) {
+func newReserveCall(e *Engine) *reserveCall {
+	return &reserveCall{engine: e, places: make(map[string]int)}
+}
+
+func (c *reserveCall) run(ctx context.Context, p *partition, v *view, batch []*Reservation) (replyHead, error) {
+	deadline, _ := ctx.Deadline()
+	c.build(batch, v.Replid, p.watermarkIn(v.Number), p.clock.at(deadline))
+	fields, err := reserveScript.run(ctx, c.engine.client, v.reserve, c.args)
+	if err != nil {
+		return replyHead{}, err
+	}
+	head, err := c.decode(batch, fields)
+	drained := p.watermark.get().Orders
+	for _, r := range batch {
+		r.Ahead = max(0, r.Ahead-drained)
+	}
+	return head, err
+}
+
+// learn hangs the gate's sign for each product of a batch that was answered.
+func (c *reserveCall) learn(_ []*Reservation, asked time.Time) {
+	for i, s := range c.shelves {
+		if c.left[i] >= 0 {
+			s.hang(c.left[i], asked, c.engine.config.GateTTL)
+			c.engine.shelves.keep(s)
+		}
+	}
+}
+
+func (c *reserveCall) short(r *Reservation) bool { return r.err == ErrSoldOut }
+
+func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint64, deadlineMs int64) {
 	c.shelves = c.shelves[:0]
 	clear(c.places)
-	for _, r := range c.orders {
+	wishes := 0
+	for _, r := range batch {
 		if c.places[r.shelf.product] == 0 {
 			c.shelves = append(c.shelves, r.shelf)
 			c.places[r.shelf.product] = len(c.shelves)
 		}
+		if r.wishes() {
+			wishes++
+		}
 	}
+	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
-		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), strconv.Itoa(len(c.shelves)))
+		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity),
+		strconv.FormatInt(config.KeyTTL.Milliseconds(), 10), strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
 	for _, s := range c.shelves {
 		c.args = append(c.args, s.product)
 	}
-	for _, r := range c.orders {
+	if wishes > 0 {
+		c.addWishes(batch)
+	}
+	for _, r := range batch {
 		c.args = append(c.args, r.wireID(), strconv.Itoa(c.places[r.shelf.product]), r.wireBuyer(),
 			strconv.FormatInt(r.Quantity, 10))
 	}
 }
 
-// reserveReply is the head of a reply of reserve.lua.
-type reserveReply struct {
-	guard    Guard
-	nowMs    int64
-	sequence uint64
-	orders   int64 // running count after the batch
+// wishes tells whether a reservation is more than a plain order: it has arguments of its own then.
+func (r *Reservation) wishes() bool { return r.HoldMs != 0 || r.Key != "" }
+
+func (c *reserveCall) addWishes(batch []*Reservation) {
+	for i, r := range batch {
+		if !r.wishes() {
+			continue
+		}
+		field, request := "", ""
+		if r.Key != "" {
+			field, request = IdempotencyField(r.Product, r.User, r.Key), RequestText(r.Quantity, r.HoldMs)
+		}
+		c.args = append(c.args, strconv.Itoa(i+1), strconv.FormatInt(r.HoldMs, 10), field, request, r.Key)
+	}
 }
 
-// statusErrors maps the letters of reserve.lua to outcomes; R and A are no errors.
+// statusErrors maps the letters of reserve.lua to outcomes; R, K and A are no errors.
 var statusErrors = map[byte]error{
-	'R': nil, 'A': nil,
+	'R': nil, 'K': nil, 'A': nil, 'C': ErrKeyConflict, 'H': ErrHoldTooLong,
 	'U': ErrUnknownProduct, 'X': ErrCorrupt, 'Q': ErrQuantity, 'I': ErrSaleInactive, 'N': ErrSaleNotStarted,
 	'E': ErrSaleEnded, 'D': ErrDuplicateOrder, 'L': ErrLimitExceeded, 'S': ErrSoldOut,
 }
 
-// decode reads a reply into the orders of the call, up to but without finishing them.
-func (c *reserveCall) decode(fields []rueidis.RedisMessage) (reserveReply, error) {
+// decode reads a reply into the orders of the batch.
+func (c *reserveCall) decode(batch []*Reservation, fields []rueidis.RedisMessage) (replyHead, error) {
 	r := replyReader{fields: fields}
-	reply := reserveReply{guard: Guard(r.text()), nowMs: r.number()}
-	if r.err != nil || reply.guard != GuardOK {
-		return reply, r.err
+	head := r.head()
+	if r.err != nil || head.guard != GuardOK {
+		return head, r.err
 	}
-	reply.sequence = uint64(r.number())
-	reply.orders = r.number()
 	statuses := r.text()
-	if r.err == nil && len(statuses) != len(c.orders) {
-		return reply, fmt.Errorf("%d statuses for %d orders", len(statuses), len(c.orders))
+	if r.err == nil && len(statuses) != len(batch) {
+		return head, fmt.Errorf("%d statuses for %d orders", len(statuses), len(batch))
 	}
 	c.left = c.left[:0]
 	for range c.shelves {
 		c.left = append(c.left, r.number())
 	}
-	accepted := strings.Count(statuses, "A")
-	position := 0
-	for i, o := range c.orders {
+	number := head.orders - int64(strings.Count(statuses, "A"))
+	for i, o := range batch {
 		if r.err != nil {
 			break
 		}
 		o.Left = c.left[c.places[o.shelf.product]-1]
-		o.err = o.decodeStatus(statuses[i], &r, reply.nowMs)
+		o.err = o.decodeStatus(statuses[i], &r, head.nowMs)
 		switch statuses[i] {
 		case 'A':
-			o.accept(reply, position)
-			o.Ahead = reply.orders - int64(accepted-position)
-			position++
-		case 'R':
-			o.Ahead = reply.orders
+			number++
+			o.accept(head, number)
+			o.Ahead = number - 1
+		case 'R', 'K':
+			o.Ahead = head.orders
 		}
 	}
-	return reply, r.err
+	return head, r.err
 }
 
 // accept fills in the order as the script has written it.
-func (r *Reservation) accept(reply reserveReply, index int) {
+func (r *Reservation) accept(head replyHead, number int64) {
 	r.Order = Order{
 		ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity, Status: StatusConfirmed, Version: 1,
-		CreatedAtMs: reply.nowMs, UpdatedAtMs: reply.nowMs, Sequence: reply.sequence, Index: index,
+		CreatedAtMs: head.nowMs, UpdatedAtMs: head.nowMs, Sequence: head.sequence, Number: number,
 	}
+	r.Order.hold(r.HoldMs)
+}
+
+// hold makes a new order one that is held.
+func (o *Order) hold(forMs int64) {
+	if forMs > 0 {
+		o.Status, o.ExpiresAtMs = StatusPending, o.CreatedAtMs+forMs
+	}
+}
+
+// replay fills in what an earlier request with the same key was answered.
+func (r *Reservation) replay(value string) error {
+	id, createdMs, err := parseIdempotencyValue(value)
+	if err != nil {
+		return err
+	}
+	r.Replayed = true
+	r.Order = Order{
+		ID: id, Product: r.Product, User: r.User, Quantity: r.Quantity, Status: StatusConfirmed, Version: 1,
+		CreatedAtMs: createdMs, UpdatedAtMs: createdMs,
+	}
+	r.Order.hold(r.HoldMs)
+	return nil
 }
 
 // decodeStatus reads the detail that a letter brings and returns the outcome.
@@ -196,6 +261,12 @@ func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64)
 			reply.err = err
 		}
 		r.Order = order
+	case 'K':
+		if err := r.replay(reply.text()); err != nil && reply.err == nil {
+			reply.err = err
+		}
+	case 'H':
+		r.MaxHoldMs = reply.number()
 	case 'N':
 		r.RetryAtMs = reply.number()
 		r.RetryAfterMs = r.RetryAtMs - nowMs
@@ -210,13 +281,4 @@ func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64)
 		r.Bought = reply.number()
 	}
 	return outcome
-}
-
-// call runs the batch once.
-func (c *reserveCall) call(ctx context.Context, e *Engine, v *view) (reserveReply, error) {
-	fields, err := reserveScript.run(ctx, e.client, v.reserve, c.args)
-	if err != nil {
-		return reserveReply{}, err
-	}
-	return c.decode(fields)
 }

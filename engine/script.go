@@ -30,6 +30,8 @@ func newScript(name string) script {
 
 var (
 	reserveScript = newScript("reserve.lua")
+	settleScript  = newScript("settle.lua")
+	expireScript  = newScript("expire.lua")
 	changeScript  = newScript("change.lua")
 	trimScript    = newScript("trim.lua")
 	checkScript   = newScript("check.lua")

@@ -14,30 +14,32 @@ import (
 	"flashsale/internal/devstack/devtest"
 )
 
-// call is a script with what it is called with.
-type call struct {
+// invocation is a script with what it is called with.
+type invocation struct {
 	script *script
 	keys   []string
 	args   []string
 }
 
-func (c call) run(n *node) ([]rueidis.RedisMessage, error) {
+func (c invocation) run(n *node) ([]rueidis.RedisMessage, error) {
 	return c.script.run(context.Background(), n.client, c.keys, c.args)
 }
 
 // calls are one call of each script that would write, or read, something of a namespace in use.
-func (n *node) calls(k Keys) map[string]call {
+func (n *node) calls(k Keys) map[string]invocation {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
-	return map[string]call{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "a", id, "1", "a|v", "1"}},
-		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0"}},
+	return map[string]invocation{
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "60000", "1", "1", "a", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "1", "a|v", "1"}},
+		"settle":  {&settleScript, n.bookKeys(k), []string{n.replid, "0", far, "60000", "3", "1800000", strings.Repeat("i", 16), "x", "0", "", ""}},
+		"expire":  {&expireScript, n.bookKeys(k), []string{n.replid, "0", far, "10", "60000"}},
+		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
 		"trim":    {&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "2", "0", "10"}},
 		"check":   {&checkScript, []string{k.Meta}, []string{n.replid, "0"}},
 		"close":   {&closeScript, []string{k.Meta}, []string{"1"}},
 		"open":    {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
-		"load":    {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "field", "value"}},
-		"seal":    {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0"}},
+		"load":    {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "hash", "field", "value"}},
+		"seal":    {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0", "0"}},
 	}
 }
 
@@ -47,9 +49,18 @@ func stocked(t testing.TB, n *node) Keys {
 	n.product(t, "a", 10, onSale)
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
-	fields, err := call{&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "a", strings.Repeat("i", 16), "1", "a|u", "1"}}.run(n)
+	fields, err := invocation{&reserveScript, n.reserveKeys(k), []string{
+		n.replid, "0", far, "0", "10", "60000", "1", "3", "a",
+		"1", "1", "", "", "", // due at once
+		"2", "600000", "even", "1;600000", "key one",
+		"3", "0", "odd", "1;0", "key two",
+		strings.Repeat("i", 16), "1", "a|u", "1", strings.Repeat("j", 16), "1", "a|w", "1", strings.Repeat("k", 16), "1", "a|x", "1",
+	}}.run(n)
 	require.NoError(t, err)
-	require.Equal(t, "A", flatten(t, fields)[4])
+	require.Equal(t, "AAA", flatten(t, fields)[5])
+	for _, hash := range []string{k.Even, k.Odd} { // the keys of an earlier generation
+		n.do(t, "HSET", hash, "field", strings.Repeat("h", 16)+"1,1;0")
+	}
 	for _, key := range k.All() {
 		require.Len(t, scanKeys(t, n.client, key), 1, "%s must be there", key)
 	}
@@ -91,7 +102,7 @@ func TestRefusedAppendLeavesNoTrace(t *testing.T) {
 	k := stocked(t, n)
 	n.do(t, "XADD", k.Log, "9-0", "someone", "else")
 	before := dumpKeys(t, client, "append:*")
-	for _, name := range []string{"reserve", "change"} {
+	for _, name := range []string{"reserve", "settle", "expire", "change"} {
 		_, err := n.calls(k)[name].run(n)
 		require.ErrorContains(t, err, "equal or smaller", "%s with a log that is ahead", name)
 		require.Equal(t, before, dumpKeys(t, client, "append:*"), "%s must write nothing", name)
@@ -106,7 +117,7 @@ func TestOutOfMemory(t *testing.T) {
 	before := dumpKeys(t, client, "*")
 	n.do(t, "CONFIG", "SET", "maxmemory", "1")
 	calls := n.calls(k)
-	for _, name := range []string{"reserve", "change", "load", "seal"} {
+	for _, name := range []string{"reserve", "settle", "expire", "change", "load", "seal"} {
 		_, err := calls[name].run(n)
 		require.True(t, strings.HasPrefix(redisErrorOf(err), "OOM"), "%s must answer OOM, not %v", name, err)
 		require.False(t, maybeExecuted(err), "OOM is a definite no")
@@ -117,7 +128,8 @@ func TestOutOfMemory(t *testing.T) {
 		require.NoError(t, err, "%s must work without memory", step.name)
 		require.Equal(t, step.want, flatten(t, fields)[0], "%s without memory", step.name)
 	}
-	require.Empty(t, dumpKeys(t, client, k.Orders), "trim must have freed the records")
+	kept := dumpKeys(t, client, k.Orders)[k.Orders].(map[string]string) //nolint:errcheck,forcetypeassert // a hash
+	require.Len(t, kept, 2, "trim must have freed the record of what was sold, and kept the holds")
 	require.NoError(t, n.Open(t.Context(), k, 2, n.replid, 1), "open must work without memory")
 }
 
@@ -136,7 +148,7 @@ func TestTrim(t *testing.T) {
 		return records
 	}
 	trim := func(watermark, maxEntries string) []string {
-		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, watermark, "0", maxEntries}}.run(n)
+		fields, err := invocation{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, watermark, "0", maxEntries}}.run(n)
 		require.NoError(t, err)
 		return flatten(t, fields)[2:]
 	}
@@ -178,7 +190,7 @@ func TestTrimWaitsForTheGrace(t *testing.T) {
 	n.do(t, "HSET", k.Meta, "time", text(now), "sequence", "1")
 	n.do(t, "XADD", k.Log, "1-0", "orders", text(now-100), "id", "c,1")
 	for _, test := range []struct{ grace, want string }{{"101", "0"}, {"100", "1"}} {
-		fields, err := call{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "1", test.grace, "10"}}.run(n)
+		fields, err := invocation{&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "1", test.grace, "10"}}.run(n)
 		require.NoError(t, err)
 		require.Equal(t, []string{"OK", text(now), test.want, "0"}, flatten(t, fields), "an entry of 100 ms with a grace of %s ms", test.grace)
 	}
@@ -218,31 +230,31 @@ func TestRebuildScripts(t *testing.T) {
 	}
 	contents := func() dump { return dumpKeys(t, client, strings.TrimSuffix(k.Meta, "meta")+"*") }
 
-	refused("ORDER", n.Seal(ctx, k, 1, n.replid, 2, 7))
+	refused("ORDER", n.Seal(ctx, k, 1, n.replid, 2, 7, 5))
 	refused("ORDER", n.Load(ctx, k, k.Stock, 2, n.replid, nil))
 	refused("FENCED", n.Load(ctx, k, k.Stock, 1, stranger, nil))
 	require.Empty(t, contents(), "a refusal must write nothing")
 
-	_, err = call{&loadScript, []string{k.Meta, k.Stock}, []string{"1", n.replid, "field without value"}}.run(n)
+	_, err = invocation{&loadScript, []string{k.Meta, k.Stock}, []string{"1", n.replid, "hash", "field without value"}}.run(n)
 	require.Error(t, err, "half a pair")
 	require.Empty(t, contents(), "a chunk that can't be written must not be counted")
 
 	require.NoError(t, n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "5,0,0,5,1"}))
 	refused("ORDER", n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "6,0,0,6,1"}))
-	require.NoError(t, n.Load(ctx, k, k.Terms, 2, n.replid, []string{"a", "0,1,0,0"}))
+	require.NoError(t, n.Load(ctx, k, k.Terms, 2, n.replid, []string{"a", "0,1,0,0,0"}))
 	before := contents()
-	refused("ORDER", n.Seal(ctx, k, 1, n.replid, 2, 7))
-	refused("FENCED", n.Seal(ctx, k, 2, stranger, 2, 7))
+	refused("ORDER", n.Seal(ctx, k, 1, n.replid, 2, 7, 5))
+	refused("FENCED", n.Seal(ctx, k, 2, stranger, 2, 7, 5))
 	require.Equal(t, before, contents(), "a refusal must write nothing")
-	require.NoError(t, n.Seal(ctx, k, 2, n.replid, 2, 7))
+	require.NoError(t, n.Seal(ctx, k, 2, n.replid, 2, 7, 5))
 	require.Equal(t, dump{
 		k.Stock: map[string]string{"a": "5,0,0,5,1"},
-		k.Terms: map[string]string{"a": "0,1,0,0"},
+		k.Terms: map[string]string{"a": "0,1,0,0,0"},
 		k.Meta: map[string]string{
-			"state": "open", "replid": n.replid, "epoch": "2", "orders": "7", "sequence": "0", "time": "0",
+			"state": "open", "replid": n.replid, "epoch": "2", "orders": "7", "sequence": "0", "time": "0", "idem": "5",
 		},
 	}, contents())
-	refused("ORDER", n.Seal(ctx, k, 2, n.replid, 2, 7))
+	refused("ORDER", n.Seal(ctx, k, 2, n.replid, 2, 7, 5))
 	refused("SEALED", n.Load(ctx, k, k.Stock, 3, n.replid, []string{"a", "9,0,0,9,1"}))
 	refused("SEALED", n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "9,0,0,9,1"}))
 }

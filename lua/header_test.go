@@ -74,7 +74,7 @@ func everyFile(t *testing.T, test func(t *testing.T, name string, h header)) {
 
 func TestHeadersAreComplete(t *testing.T) {
 	everyFile(t, func(t *testing.T, name string, h header) {
-		require.NotEmpty(t, h.statuses, "its statuses")
+		require.Equal(t, name != "books.lua", len(h.statuses) > 0, "its statuses") // books.lua only reads and writes
 		require.Len(t, unique(h.statuses), len(h.statuses), "no status is listed twice")
 		if fragments[name] {
 			return
@@ -173,8 +173,8 @@ func TestStatusesAreDocumented(t *testing.T) {
 
 // What scripts may ask of Redis. A command that is not here is a decision: does it write?
 var (
-	reads  = []string{"HEXISTS", "HGET", "HMGET", "INFO", "TIME", "XRANGE"}
-	writes = []string{"HDEL", "HSET", "XADD", "XTRIM"}
+	reads  = []string{"HEXISTS", "HGET", "HMGET", "INFO", "TIME", "XRANGE", "ZCARD", "ZRANGE"}
+	writes = []string{"HDEL", "HSET", "UNLINK", "XADD", "XTRIM", "ZADD", "ZREM"}
 	called = regexp.MustCompile(`\b(?:redis\.)?call\('([A-Z]+)'(?:, ([^,)]+))?`)
 )
 
@@ -257,6 +257,9 @@ func TestReadme(t *testing.T) {
 	require.NoError(t, err)
 	readme := string(content)
 	everyFile(t, func(t *testing.T, name string, h header) {
+		if name == "books.lua" { // the forms that it reads are the keyspace's
+			return
+		}
 		_, section, found := strings.Cut(readme, "\n### "+name+"\n")
 		require.True(t, found, "a section ### %s", name)
 		section, _, _ = strings.Cut(section, "\n### ")

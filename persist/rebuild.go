@@ -36,7 +36,7 @@ func (l *leader) fill(ctx context.Context, at position, keys engine.Keys, next e
 	if err := l.snapshot(ctx, loader); err != nil {
 		return err
 	}
-	if err := l.engine.Seal(ctx, keys, loader.chunks, next.Replid, next.Number, at.orders); err != nil {
+	if err := l.engine.Seal(ctx, keys, loader.chunks, next.Replid, next.Number, at.orders, 0); err != nil {
 		return err
 	}
 	return l.link.RewriteAOF(ctx)

@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// call is how a batch of one kind of requests is asked of Redis. It keeps its memory between batches.
+type call[R request] interface {
+	// run asks once and reads the reply into the requests: where the guard let it through, each has its outcome.
+	run(ctx context.Context, p *partition, v *view, batch []R) (replyHead, error)
+	// learn takes in what such a reply, asked for at an instant, says beyond the requests.
+	learn(batch []R, asked time.Time)
+	// short tells whether an outcome may be another once due holds have expired.
+	short(r R) bool
+}
+
+// replyHead is how the replies of reserve.lua and settle.lua begin.
+type replyHead struct {
+	guard    Guard
+	nowMs    int64
+	sequence uint64
+	orders   int64 // running count after the batch
+	due      bool  // something was refused for stock while holds are due
+}
+
+func (r *replyReader) head() replyHead {
+	h := replyHead{guard: Guard(r.text()), nowMs: r.number()}
+	if r.err == nil && h.guard == GuardOK {
+		h.sequence, h.orders, h.due = uint64(r.number()), r.number(), r.number() != 0
+	}
+	return h
+}
+
+// sender brings one batch after another to its outcome.
+type sender[R request] struct {
+	engine    *Engine
+	partition *partition
+	call      call[R]
+	batch     []R
+	unknown   bool // an attempt of this batch may have been executed though its reply was lost
+}
+
+// retryPause bounds the pauses between the attempts of a batch; they double from the first to the last.
+const (
+	firstRetryPause = 2 * time.Millisecond
+	lastRetryPause  = 100 * time.Millisecond
+
+	// shortestAttempt is how much time an attempt needs: one that its deadline breaks off turns a definite no into an
+	// unknown outcome.
+	shortestAttempt = 10 * time.Millisecond
+)
+
+// send repeats an attempt whose reply was lost, for the scripts recognise what they have done, until the earliest
+// deadline of the batch. It never repeats into another epoch, nor what was refused for good.
+func (s *sender[R]) send() {
+	deadline := s.batch[0].wait().deadline
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	began := s.partition.view.Load()
+	s.unknown = false
+	for pause := firstRetryPause; len(s.batch) > 0; pause = min(2*pause, lastRetryPause) {
+		v := s.partition.view.Load()
+		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
+			s.finishAll(ErrPartitionClosed)
+			return
+		}
+		err := s.attempt(ctx, v)
+		if err == nil {
+			continue
+		}
+		s.engine.metrics.failedCalls.Inc()
+		s.partition.fail(err)
+		s.unknown = s.unknown || maybeExecuted(err)
+		if !s.unknown { // a definite no: whoever asks again gets a fresh answer
+			s.finishAll(ErrUnavailable)
+			return
+		}
+		if time.Until(deadline) < pause+shortestAttempt || !sleep(ctx, pause) {
+			s.finishAll(ErrOutcomeUnknown)
+			return
+		}
+	}
+}
+
+// attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.
+func (s *sender[R]) attempt(ctx context.Context, v *view) error {
+	p := s.partition
+	asked := time.Now()
+	head, err := s.call.run(ctx, p, v, s.batch)
+	if err != nil {
+		return err
+	}
+	answered := time.Now()
+	p.succeed()
+	s.engine.metrics.batch(len(s.batch), answered.Sub(asked))
+	p.clock.observe(head.nowMs, answered)
+	switch head.guard {
+	case GuardOK:
+	case GuardLate:
+		s.finishAll(ErrTooLate)
+		return nil
+	default:
+		p.hear(v, head.guard)
+		s.finishAll(ErrPartitionClosed)
+		return nil
+	}
+	p.appended.Store(head.orders)
+	s.call.learn(s.batch, asked)
+	again := head.due && s.expireDue(ctx, v)
+	kept := s.batch[:0]
+	for _, r := range s.batch {
+		if again && s.call.short(r) {
+			kept = append(kept, r)
+			continue
+		}
+		r.wait().finish(definite(r.wait().err, s.unknown))
+	}
+	s.batch = kept
+	return nil
+}
+
+// expireDue gives back what due holds have held and tells whether it is worth asking again.
+func (s *sender[R]) expireDue(ctx context.Context, v *view) bool {
+	if deadline, _ := ctx.Deadline(); time.Until(deadline) < 2*shortestAttempt {
+		return false
+	}
+	swept, err := s.engine.expire(ctx, s.partition, v)
+	return err == nil && swept.expired > 0
+}
+
+// definite returns an outcome, or ErrOutcomeUnknown where it is a refusal and an earlier attempt may yet have happened.
+func definite(outcome error, unknown bool) error {
+	if outcome != nil && unknown {
+		return ErrOutcomeUnknown
+	}
+	return outcome
+}
+
+func (s *sender[R]) finishAll(outcome error) {
+	for _, r := range s.batch {
+		r.wait().finish(definite(outcome, s.unknown))
+	}
+	s.batch = s.batch[:0]
+}
+
+// sleep pauses for d; false means that the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
