@@ -42,7 +42,7 @@ type Transition struct {
 	tight   bool  // too little stock for a late confirm
 }
 
-// NewTransition returns an empty transition. It is for one use.
+// NewTransition returns an empty transition.
 func NewTransition() *Transition { return &Transition{waiting: newWaiting()} }
 
 // Settle decides a transition and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of

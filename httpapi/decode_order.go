@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fastjson"
@@ -12,7 +14,7 @@ import (
 
 // What a request to buy can be refused for before anybody is asked, each made once.
 var (
-	errIdempotencyKey = engine.Invalid("Idempotency-Key", "is not supported by this version")
+	errIdempotencyKey = engine.Invalid("Idempotency-Key", "must be one key of 1 to 255 printable ASCII characters, plain or as a quoted string")
 	errContentType    = engine.Invalid("Content-Type", "must be application/json")
 	errMalformed      = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body is not well-formed JSON"}
 	errNoObject       = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body must be one JSON object"}
@@ -22,6 +24,7 @@ var (
 
 // orderDecoder decodes bodies of POST /orders, one at a time. It keeps its memory between them.
 type orderDecoder struct {
+	maxHold time.Duration // longest hold that may be asked for
 	parser  fastjson.Parser
 	product []byte
 	number  []byte
@@ -29,27 +32,22 @@ type orderDecoder struct {
 
 // orderFields are the values of one body before they are judged; nil where the body has none.
 type orderFields struct {
-	product, user, quantity *fastjson.Value
-	wrong                   error // unknown or repeated field
+	product, user, quantity, hold *fastjson.Value
+	wrong                         error // unknown or repeated field
 }
 
 // decode reads a request into r, which then owns its strings: one allocation holds both.
 func (d *orderDecoder) decode(request *fasthttp.Request, r *engine.Reservation) error {
-	if err := checkOrderHeader(&request.Header); err != nil {
+	if err := checkContentType(&request.Header); err != nil {
 		return err
 	}
-	return d.decodeBody(request.Body(), r)
-}
-
-func checkOrderHeader(h *fasthttp.RequestHeader) error {
-	// To ignore the key would let a client believe that its retry is safe.
-	if h.PeekBytes(headerIdempotencyKey) != nil {
-		return errIdempotencyKey
+	if err := d.decodeBody(request.Body(), r); err != nil {
+		return err
 	}
-	return checkContentType(h)
+	key, err := idempotencyKey(&request.Header)
+	r.Key = key
+	return err
 }
-
-var headerIdempotencyKey = []byte("Idempotency-Key")
 
 // checkContentType takes application/json, whatever its parameters, and no type at all.
 func checkContentType(h *fasthttp.RequestHeader) error {
@@ -91,6 +89,8 @@ func (f *orderFields) take(key []byte, value *fastjson.Value) {
 		place = &f.user
 	case "quantity":
 		place = &f.quantity
+	case "holdSeconds":
+		place = &f.hold
 	}
 	switch {
 	case f.wrong != nil:
@@ -116,6 +116,13 @@ func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
 	quantity, ok := d.integer(f.quantity)
 	if !ok || quantity < 1 || quantity > engine.MaxQuantity {
 		return engine.ErrQuantity
+	}
+	if f.hold != nil {
+		seconds, ok := d.integer(f.hold)
+		if !ok || seconds < 1 || seconds > int64(d.maxHold/time.Second) {
+			return errHoldSeconds(d.maxHold)
+		}
+		r.HoldMs = seconds * 1000
 	}
 	var both strings.Builder
 	both.Grow(len(product) + len(user))
@@ -157,4 +164,8 @@ func stringOf(v *fastjson.Value) []byte {
 		return nil
 	}
 	return text
+}
+
+func errHoldSeconds(most time.Duration) error {
+	return engine.Invalid("holdSeconds", "must be an integer from 1 to "+strconv.FormatInt(int64(most/time.Second), 10))
 }

@@ -42,7 +42,7 @@ func (f *fakeReserver) NewOrderID(product string, now time.Time) engine.OrderID 
 
 func (f *fakeReserver) Reserve(r *engine.Reservation, _ time.Time) error {
 	f.mu.Lock()
-	f.calls = append(f.calls, engine.Reservation{ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity})
+	f.calls = append(f.calls, engine.Reservation{ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity, HoldMs: r.HoldMs, Key: r.Key})
 	f.mu.Unlock()
 	if f.decide != nil {
 		return f.decide(r)
@@ -52,6 +52,7 @@ func (f *fakeReserver) Reserve(r *engine.Reservation, _ time.Time) error {
 }
 
 func accept(r *engine.Reservation) {
+	r.Order.ID = r.ID
 	r.Order.Status, r.Order.CreatedAtMs = engine.StatusConfirmed, 1_700_000_000_123
 }
 
@@ -81,6 +82,19 @@ type fakeStore struct {
 	changes  []engine.ProductChange
 	err      error
 	wait     func(context.Context) error
+	settle   func(*engine.Transition) error
+	settled  []engine.Transition
+}
+
+// Settle notes what was asked for and leaves the outcome to the test.
+func (f *fakeStore) Settle(ctx context.Context, t *engine.Transition) error {
+	if err := f.enter(ctx); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settled = append(f.settled, engine.Transition{ID: t.ID, Action: t.Action, User: t.User, Quantity: t.Quantity, HoldFor: t.HoldFor})
+	return f.settle(t)
 }
 
 func (f *fakeStore) enter(ctx context.Context) error {
@@ -185,7 +199,7 @@ func start(t *testing.T, config httpapi.Config, checks ...httpapi.Check) *harnes
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h.address = ln.Addr().String()
-	server := httpapi.New(httpapi.Deps{Reserver: h.reserver, Orders: h.store, Catalog: h.store, Checks: checks}, config)
+	server := httpapi.New(httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store, Checks: checks}, config)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
 	go func() { h.served <- server.Serve(ctx, ln) }()

@@ -17,6 +17,8 @@ var requestSecondsBounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .
 type serverMetrics struct {
 	set      *metrics.Set
 	accepted *metrics.Counter
+	replayed *metrics.Counter
+	settling map[engine.Action]settleCounters
 	outcomes map[engine.Code]*metrics.Counter
 	panics   *metrics.Counter
 }
@@ -26,6 +28,8 @@ func newServerMetrics(set *metrics.Set) *serverMetrics {
 	m := &serverMetrics{
 		set:      set,
 		accepted: set.NewCounter(`flashsale_orders_total{outcome="accepted"}`),
+		replayed: set.NewCounter(`flashsale_orders_total{outcome="replayed"}`),
+		settling: newSettleCounters(set),
 		outcomes: make(map[engine.Code]*metrics.Counter, len(kinds)),
 		panics:   set.NewCounter("flashsale_http_panics_total"),
 	}
@@ -59,4 +63,34 @@ func (s *Server) getMetrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	s.metrics.set.WritePrometheus(ctx)
 	metrics.WriteProcessMetrics(ctx)
+}
+
+// settleCounters count what became of the transitions of one kind.
+type settleCounters struct{ done, refused, failed *metrics.Counter }
+
+func newSettleCounters(set *metrics.Set) map[engine.Action]settleCounters {
+	counters := make(map[engine.Action]settleCounters)
+	for action, name := range map[engine.Action]string{
+		engine.ActionConfirm: "confirm", engine.ActionCancel: "cancel", engine.ActionExtend: "extend",
+	} {
+		counter := func(outcome string) *metrics.Counter {
+			return set.NewCounter(`flashsale_transitions_total{action="` + name + `",outcome="` + outcome + `"}`)
+		}
+		counters[action] = settleCounters{done: counter("done"), refused: counter("refused"), failed: counter("failed")}
+	}
+	return counters
+}
+
+// settled counts a transition: done, refused where the caller is told why not, failed where the fault is here.
+func (m *serverMetrics) settled(action engine.Action, err error) {
+	if err == nil {
+		m.settling[action].done.Inc()
+		return
+	}
+	failure, _ := coded(err)
+	if kindOf(failure).status >= fasthttp.StatusInternalServerError {
+		m.settling[action].failed.Inc()
+		return
+	}
+	m.settling[action].refused.Inc()
 }

@@ -17,7 +17,9 @@ type orderCall struct {
 	location    []byte
 }
 
-func newOrderCall() *orderCall { return &orderCall{reservation: engine.NewReservation()} }
+func newOrderCall(maxHold time.Duration) *orderCall {
+	return &orderCall{reservation: engine.NewReservation(), decoder: orderDecoder{maxHold: maxHold}}
+}
 
 // postOrder places an order. This is the hot path.
 func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
@@ -41,8 +43,13 @@ func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
 
 func (s *Server) sendPlaced(ctx *fasthttp.RequestCtx, call *orderCall) {
 	r := call.reservation
-	s.metrics.accepted.Inc()
-	call.location = r.ID.Append(append(call.location[:0], ordersPath...))
+	if r.Replayed {
+		s.metrics.replayed.Inc()
+		ctx.Response.Header.SetCanonical(headerReplayed, valueTrue)
+	} else {
+		s.metrics.accepted.Inc()
+	}
+	call.location = r.Order.ID.Append(append(call.location[:0], ordersPath...))
 	call.out = appendPlaced(call.out[:0], r, call.location[len(ordersPath):], s.waitMs(r))
 	h := &ctx.Response.Header
 	h.SetStatusCode(fasthttp.StatusCreated)
@@ -77,6 +84,9 @@ func appendPlaced(dst []byte, r *engine.Reservation, id []byte, waitMs int64) []
 	dst = appendIntMember(dst, `,"durability":"fast","queuePosition":`, r.Ahead)
 	dst = appendThousandths(append(dst, `,"estimatedWaitTime":`...), waitMs)
 	dst = appendTime(append(dst, `,"createdAt":`...), r.Order.CreatedAtMs)
+	if r.Order.ExpiresAtMs != 0 {
+		dst = appendTime(append(dst, `,"expiresAt":`...), r.Order.ExpiresAtMs)
+	}
 	return append(dst, '}')
 }
 
@@ -94,6 +104,9 @@ func (s *Server) refuseOrder(ctx *fasthttp.RequestCtx, call *orderCall, err erro
 		retryAfter = time.Duration(wait) * time.Millisecond
 	}
 	s.sendProblem(ctx, failure, append(call.out, '}'), retryAfter)
+	if failure.Code == engine.CodeOutcomeUnknown && call.reservation.Key != "" {
+		setRetryAfter(&ctx.Response.Header, unknownRetry)
+	}
 }
 
 // appendOutcome appends the members that some codes have of their own.
@@ -101,6 +114,8 @@ func appendOutcome(dst []byte, code engine.Code, r *engine.Reservation) []byte {
 	switch {
 	case code == engine.CodeSoldOut && r.Left >= 0:
 		dst = appendIntMember(dst, `,"left":`, r.Left)
+	case code == engine.CodeInvalidRequest && r.MaxHoldMs > 0:
+		dst = appendIntMember(dst, `,"maxHoldSeconds":`, r.MaxHoldMs/1000)
 	case code == engine.CodeLimitExceeded:
 		dst = appendIntMember(dst, `,"alreadyBought":`, r.Bought)
 	case code == engine.CodeSaleNotStarted && r.RetryAtMs > 0:
@@ -113,7 +128,7 @@ func appendOutcome(dst []byte, code engine.Code, r *engine.Reservation) []byte {
 	return dst
 }
 
-var errNoOrder = &engine.Error{Code: engine.CodeNotFound, Detail: "no order has this id"}
+var errNoOrder = engine.ErrNoOrder
 
 // getOrder shows an order. An id that could not have been minted here is as absent as any other.
 func (s *Server) getOrder(ctx *fasthttp.RequestCtx) {
@@ -132,15 +147,15 @@ func (s *Server) getOrder(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, appendOrder(nil, &view))
 }
 
-func appendOrder(dst []byte, o *engine.OrderView) []byte {
+// appendOrderHead appends the members that an order has wherever it is, without the closing brace.
+func appendOrderHead(dst []byte, o *engine.Order) []byte {
 	dst = o.ID.Append(append(dst, `{"orderId":"`...))
 	dst = o.ID.Append(append(dst, `","jobId":"`...))
 	dst = appendStringMember(dst, `","status":`, string(o.Status))
 	dst = appendStringMember(dst, `,"productId":`, o.Product)
 	dst = appendStringMember(dst, `,"userId":`, o.User)
 	dst = appendIntMember(dst, `,"quantity":`, o.Quantity)
-	dst = appendBoolMember(dst, `,"durability":"fast","durable":`, o.Durable)
-	dst = appendIntMember(dst, `,"version":`, o.Version)
+	dst = appendIntMember(append(dst, `,"durability":"fast"`...), `,"version":`, o.Version)
 	dst = appendTime(append(dst, `,"createdAt":`...), o.CreatedAtMs)
 	dst = appendTime(append(dst, `,"updatedAt":`...), o.UpdatedAtMs)
 	if o.ExpiresAtMs != 0 {
@@ -149,6 +164,11 @@ func appendOrder(dst []byte, o *engine.OrderView) []byte {
 	if o.Reason != "" {
 		dst = appendStringMember(dst, `,"failedReason":`, o.Reason)
 	}
+	return dst
+}
+
+func appendOrder(dst []byte, o *engine.OrderView) []byte {
+	dst = appendBoolMember(appendOrderHead(dst, &o.Order), `,"durable":`, o.Durable)
 	if o.ProductName == "" { // the ledger, which knows it, does not answer
 		return append(dst, `,"product":null}`...)
 	}

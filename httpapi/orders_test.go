@@ -80,14 +80,6 @@ func TestPostOrderContentType(t *testing.T) {
 	require.Equal(t, 201, h.next(r).status, "no Content-Type at all")
 }
 
-func TestPostOrderRefusesIdempotencyKey(t *testing.T) {
-	h := start(t, httpapi.Config{})
-	problem := h.send("POST", "/orders", goodOrder, "Idempotency-Key", "k").requireProblem(t, 400, engine.CodeInvalidRequest)
-	require.Equal(t, "Idempotency-Key", problem["field"])
-	require.Contains(t, problem["detail"], "is not supported by this version")
-	require.Empty(t, h.reserver.reserved())
-}
-
 // Later requests on a connection are read into the same memory.
 func TestReservationOwnsItsStrings(t *testing.T) {
 	h := start(t, httpapi.Config{})

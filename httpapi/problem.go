@@ -13,10 +13,8 @@ import (
 
 // Codes that no part below HTTP gives yet.
 const (
-	codeBodyTooLarge        engine.Code = "body_too_large"
-	codeHoldExpired         engine.Code = "hold_expired"
-	codeIdempotencyConflict engine.Code = "idempotency_conflict"
-	codeRateLimited         engine.Code = "rate_limited"
+	codeBodyTooLarge engine.Code = "body_too_large"
+	codeRateLimited  engine.Code = "rate_limited"
 )
 
 // kind is what HTTP makes of a code.
@@ -39,10 +37,10 @@ var kinds = map[engine.Code]kind{
 	engine.CodeSaleEnded:       {409, "Sale ended", ""},
 	engine.CodeSaleInactive:    {409, "Sale inactive", ""},
 	engine.CodeInvalidState:    {409, "Invalid state", ""},
-	codeHoldExpired:            {410, "Hold expired", ""},
+	engine.CodeHoldExpired:     {410, "Hold expired", ""},
 	engine.CodeVersionConflict: {412, "Version conflict", ""},
 	codeBodyTooLarge:           {413, "Body too large", ""},
-	codeIdempotencyConflict:    {422, "Idempotency conflict", ""},
+	engine.CodeKeyConflict:     {422, "Idempotency conflict", ""},
 	codeRateLimited:            {429, "Rate limited", ""},
 	engine.CodeInternal:        {500, "Internal error", ""},
 	engine.CodeOverloaded:      {503, "Overloaded", ""},
@@ -165,9 +163,8 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 	h := &ctx.Response.Header
 	h.SetStatusCode(k.status)
 	h.SetContentTypeBytes(typeProblem)
-	if retryAfter > 0 && k.code != engine.CodeOutcomeUnknown { // a second order might be placed beside the first
-		seconds := (retryAfter + time.Second - 1) / time.Second
-		h.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64(seconds), 10))
+	if k.code != engine.CodeOutcomeUnknown { // a second order might be placed beside the first
+		setRetryAfter(h, retryAfter)
 	}
 	if k.code == engine.CodeUnauthorized {
 		h.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="flashsale"`)
@@ -175,9 +172,22 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 	ctx.Response.SetBody(body)
 }
 
+// setRetryAfter says when it is worth trying again, rounded up to seconds; 0 = it is not.
+func setRetryAfter(h *fasthttp.ResponseHeader, wait time.Duration) {
+	if wait > 0 {
+		seconds := (wait + time.Second - 1) / time.Second
+		h.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64(seconds), 10))
+	}
+}
+
+// unknownRetry is what a client is told to wait after an unknown outcome where asking twice is safe.
+const unknownRetry = time.Second
+
 var (
 	typeProblem      = []byte("application/problem+json")
 	typeJSON         = []byte("application/json")
 	headerRetryAfter = []byte(fasthttp.HeaderRetryAfter)
+	headerReplayed   = []byte("Idempotent-Replayed")
+	valueTrue        = []byte("true")
 	headerLocation   = []byte(fasthttp.HeaderLocation)
 )

@@ -60,10 +60,11 @@ type Check struct {
 
 // Deps are what the server asks.
 type Deps struct {
-	Reserver Reserver
-	Orders   Orders
-	Catalog  Catalog
-	Checks   []Check
+	Reserver    Reserver
+	Transitions Transitions
+	Orders      Orders
+	Catalog     Catalog
+	Checks      []Check
 }
 
 // Config are the settings of a server. Zero values become the defaults.
@@ -71,6 +72,8 @@ type Config struct {
 	AdminToken string // for `Authorization: Bearer`; "" = nobody is admin
 	Version    string // shown by health
 	Origin     string // whose pages may read answers (CORS), as by [OriginOf]; "" = none
+
+	MaxHold time.Duration // longest hold that may be asked for, as the engine has it; default 15 min
 
 	MaxBody         int           // bytes; default 4096
 	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64; 0 = no limit
@@ -85,6 +88,7 @@ type Config struct {
 }
 
 const (
+	defaultMaxHold         = 15 * time.Minute
 	defaultMaxBody         = 4096
 	defaultReadTimeout     = 5 * time.Second
 	defaultWriteTimeout    = 5 * time.Second
@@ -97,6 +101,7 @@ const (
 )
 
 func (c Config) withDefaults() Config {
+	c.MaxHold = orDefault(c.MaxHold, defaultMaxHold)
 	c.MaxBody = orDefault(c.MaxBody, defaultMaxBody)
 	c.ReadTimeout = orDefault(c.ReadTimeout, defaultReadTimeout)
 	c.WriteTimeout = orDefault(c.WriteTimeout, defaultWriteTimeout)
@@ -144,7 +149,7 @@ func New(deps Deps, config Config) *Server {
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
 		known: knownProblems(), checks: watchChecks(deps.Checks),
 	}
-	s.calls.New = func() any { return newOrderCall() }
+	s.calls.New = func() any { return newOrderCall(config.MaxHold) }
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()
 	return s

@@ -180,9 +180,11 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return fmt.Errorf("FRONTEND_URL: %w", err)
 	}
 	server := httpapi.New(httpapi.Deps{
-		Reserver: n.engine, Orders: n.store, Catalog: n.store,
+		Reserver: n.engine, Transitions: n.store, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
-	}, httpapi.Config{AdminToken: s.AdminToken, Version: version, Origin: origin, Metrics: n.metrics})
+	}, httpapi.Config{
+		AdminToken: s.AdminToken, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(), Metrics: n.metrics,
+	})
 
 	err = runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },

@@ -48,6 +48,11 @@ type hot struct {
 	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way." default:"2"`
 	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384"`
 	BacklogCap     int64         `env:"BACKLOG_CAP" group:"Engine" help:"Orders a partition may have waiting for the ledger." default:"5000000"`
+	HoldMax        time.Duration `env:"HOLD_MAX" group:"Engine" help:"Longest hold, at most 24h." default:"15m"`
+	HoldTotal      time.Duration `env:"HOLD_TOTAL" group:"Engine" help:"Longest time from the making of a hold to its end, extensions included." default:"30m"`
+	HoldExtensions int           `env:"HOLD_EXTENSIONS" group:"Engine" help:"How often a hold may be extended." default:"3"`
+	HoldLate       time.Duration `env:"HOLD_LATE" group:"Engine" help:"For how long an expired hold may still be confirmed, if there is stock." default:"60s"`
+	IdempotencyTTL time.Duration `env:"IDEMPOTENCY_TTL" group:"Engine" help:"How long an idempotency key is kept at the least." default:"24h"`
 	OrderGrace     time.Duration `env:"ORDER_GRACE" group:"Engine" help:"How long a drained order stays in Redis." default:"10s"`
 	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000"`
 }
@@ -126,6 +131,27 @@ func (h *hot) check() error {
 	if least := 2*h.RequestTimeout + orderGraceMargin; h.OrderGrace < least {
 		return fmt.Errorf("%w; with REQUEST_TIMEOUT=%s it is at least %s", errGraceTooShort, h.RequestTimeout, least)
 	}
+	return h.checkHolds()
+}
+
+// shortestKeyTTL is longer than any client goes on repeating one request.
+const shortestKeyTTL = time.Minute
+
+var (
+	errHoldMax        = fmt.Errorf("HOLD_MAX: must be from 1s to %s", engine.MaxHoldSeconds*time.Second)
+	errHoldTotal      = errors.New("HOLD_TOTAL: must not be less than HOLD_MAX")
+	errIdempotencyTTL = fmt.Errorf("IDEMPOTENCY_TTL: must be at least %s", shortestKeyTTL)
+)
+
+func (h *hot) checkHolds() error {
+	switch {
+	case h.HoldMax < time.Second || h.HoldMax > engine.MaxHoldSeconds*time.Second:
+		return errHoldMax
+	case h.HoldTotal < h.HoldMax:
+		return errHoldTotal
+	case h.IdempotencyTTL < shortestKeyTTL:
+		return errIdempotencyTTL
+	}
 	return nil
 }
 
@@ -134,7 +160,8 @@ func (h *hot) engineConfig(partitions int) engine.Config {
 	return engine.Config{
 		Prefix: h.RedisPrefix, Partitions: partitions, BatchSize: h.BatchSize, InFlight: h.InFlight,
 		QueueLength: h.QueueLength, Timeout: h.RequestTimeout, LockTTL: time.Duration(h.LockTTL) * time.Millisecond,
-		BacklogCap: h.BacklogCap,
+		BacklogCap: h.BacklogCap, MaxHold: h.HoldMax, MaxHoldTotal: h.HoldTotal, MaxExtensions: h.HoldExtensions,
+		LateConfirm: h.HoldLate, KeyTTL: h.IdempotencyTTL,
 	}
 }
 

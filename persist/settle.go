@@ -1,0 +1,38 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"flashsale/engine"
+)
+
+// settleAttempts bounds how often a transition is asked again because the epoch changed between what the ledger said
+// and the script's call.
+const settleAttempts = 3
+
+// Settle brings an order to its next state. Where its record has left Redis it takes the ledger's row along: a record
+// leaves only after its commit, and stays longer than any call takes, so a row that is read after the script found no
+// record, and is used in the same epoch, is the last word.
+func (s *Store) Settle(ctx context.Context, t *engine.Transition) error {
+	for range settleAttempts {
+		err := s.engine.Settle(t, time.Now())
+		if !errors.Is(err, engine.ErrNoOrder) || t.ID.Partition() >= s.engine.Partitions() {
+			return err
+		}
+		epoch := s.engine.State(t.ID.Partition()).Epoch.Number
+		view, err := s.ledgerOrder(ctx, t.ID)
+		switch {
+		case err != nil:
+			return err
+		case t.User != "" && view.User != t.User:
+			return engine.ErrNoOrder
+		case view.Status == engine.StatusFailed: // for good, and a dead letter may lack what a record needs
+			t.Order = view.Order
+			return engine.ErrInvalidState
+		}
+		t.Known, t.KnownEpoch = &view.Order, epoch
+	}
+	return engine.ErrPartitionClosed
+}
