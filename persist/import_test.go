@@ -211,6 +211,14 @@ SELECT gen_random_uuid(), 0, 'p-00003', 'ann', 3, status, 1, 1, 1, 0, now(), now
 		require.NoError(t, err)
 		require.Equal(t, 1001, at)
 	}
+	last := ""
+	err = persist.ExportProducts(t.Context(), s.pool, false, func(p *engine.Product) error {
+		last = p.Name
+		_, err := s.pool.Exec(t.Context(), `UPDATE products SET name = 'later' WHERE id = 'p-01000' AND name <> 'later'`)
+		return err
+	})
+	require.NoError(t, err)
+	require.Equal(t, "Product 1000", last, "all is of one instant")
 	err = persist.ExportProducts(t.Context(), s.pool, false, func(*engine.Product) error { return context.DeadlineExceeded })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }

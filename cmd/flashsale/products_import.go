@@ -76,7 +76,7 @@ func (p *productsImport) read() ([]sheet.Row, []sheet.Problem, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	return sheet.Read(file)
 }
 

@@ -34,14 +34,13 @@ func awaitTaken(ctx context.Context, pool *pgxpool.Pool, products []engine.NewPr
 	deadline := time.Now().Add(limit)
 	for len(left) > 0 && time.Now().Before(deadline) && pause(ctx, untakenPoll) {
 		now, err := persist.Untaken(ctx, pool, left)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			left = now
+			show(len(products) - len(left))
+		case ctx.Err() == nil: // else somebody has waited enough
 			return fmt.Errorf("the products are recorded, but the ledger does not say which are taken: %w", err)
 		}
-		left = now
-		show(len(products) - len(left))
 	}
 	say(os.Stdout, "%s\n", describeSale(products, left, time.Now()))
 	return nil
