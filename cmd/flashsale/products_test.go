@@ -248,6 +248,7 @@ func TestOnlySomeProblemsArePrinted(t *testing.T) {
 	require.True(t, strings.HasPrefix(out.String(), "line 2: wrong\nline 3: wrong\n"))
 	out.Reset()
 	require.ErrorIs(t, tellProblems(&out, append(problems, sheet.Problem{Line: 1, Text: "worse"})), errWrongLines)
+	require.Equal(t, maxProblems+1, strings.Count(out.String(), "\n"))
 	require.True(t, strings.HasPrefix(out.String(), "line 1: worse\nline 2: wrong\n"))
 	require.True(t, strings.HasSuffix(out.String(), "\nand 1 more\n"))
 	require.NoError(t, tellProblems(&out, nil))
