@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"flashsale/engine"
@@ -69,8 +68,7 @@ func textValue(value json.RawMessage) (text string, ok bool) {
 // plainText returns a JSON string of minimum to maximum characters, none of them a control character.
 func plainText(value json.RawMessage, minimum, maximum int) (text string, ok bool) {
 	text, ok = textValue(value)
-	length := utf8.RuneCountInString(text)
-	return text, ok && length >= minimum && length <= maximum && !strings.ContainsFunc(text, unicode.IsControl)
+	return text, ok && engine.ValidText(text, minimum, maximum)
 }
 
 // integerValue returns a JSON integer from minimum to maximum.

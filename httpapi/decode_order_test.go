@@ -95,7 +95,7 @@ func FuzzDecodeProduct(f *testing.F) {
 			require.True(t, json.Valid(body))
 			require.True(t, engine.ValidProductID(p.ID))
 			require.NotEmpty(t, p.Name)
-			require.True(t, p.PriceCents >= 0 && p.PriceCents <= maxPriceCents)
+			require.True(t, p.PriceCents >= 0 && p.PriceCents <= engine.MaxPriceCents)
 			require.True(t, p.Stock.Initial >= 0 && p.Stock.Initial <= engine.MaxStock)
 			require.True(t, json.Valid(appendProduct(nil, &p.Product)))
 		}

@@ -10,26 +10,17 @@ import (
 	"flashsale/engine"
 )
 
-// Bounds of products, in characters, hundredths and units.
-const (
-	maxName       = 200
-	maxReason     = 200
-	maxPriceCents = 1_000_000_000_000
-	maxPerUser    = 1_000_000_000
-)
-
 // What a product can be refused for.
 var (
 	errNewID        = engine.Invalid("id", engine.ProductIDRule+", or a JSON integer")
 	errName         = engine.Invalid("name", "must be a string of 1 to 200 characters without control characters")
-	errPrice        = engine.Invalid("price", "must be a number from 0 to 10000000000 with at most 2 decimals and no exponent")
-	errPerUser      = engine.Invalid("perUserLimit", "must be an integer from 0 (no limit) to 1000000000")
+	errPrice        = engine.Invalid("price", engine.PriceRule)
+	errPerUser      = engine.Invalid("perUserLimit", engine.PerUserRule)
 	errActive       = engine.Invalid("flashSaleActive", "must be true or false")
 	errStartsAt     = engine.Invalid("startsAt", "must be an RFC 3339 time after 1970, or null")
 	errEndsAt       = engine.Invalid("endsAt", "must be an RFC 3339 time after 1970, or null")
-	errWindow       = engine.Invalid("endsAt", "must be after startsAt")
-	errInitialStock = engine.Invalid("initialStock", "must be an integer from 0 to 1000000000000")
-	errCurrentStock = engine.Invalid("currentStock", "must be an integer from 0 to 1000000000000")
+	errInitialStock = engine.Invalid("initialStock", engine.StockRule)
+	errCurrentStock = engine.Invalid("currentStock", engine.StockRule)
 	errAdjustStock  = engine.Invalid("adjustStock", "must be an integer from -1000000000000 to 1000000000000, and not 0")
 	errBothStocks   = engine.Invalid("adjustStock", "can't stand beside currentStock")
 	errReason       = engine.Invalid("reason", "must be a string of at most 200 characters without control characters")
@@ -44,12 +35,12 @@ func takeTerms(c *engine.ProductChange, name string, value json.RawMessage) (kno
 	var ok bool
 	switch name {
 	case "name":
-		ok, err = set(&c.Name, errName)(plainText(value, 1, maxName))
+		ok, err = set(&c.Name, errName)(plainText(value, 1, engine.MaxName))
 	case "price":
 		cents, isPrice := parseCents(value)
-		ok, err = set(&c.PriceCents, errPrice)(cents, isPrice && cents <= maxPriceCents)
+		ok, err = set(&c.PriceCents, errPrice)(cents, isPrice && cents <= engine.MaxPriceCents)
 	case "perUserLimit":
-		ok, err = set(&c.PerUserLimit, errPerUser)(integerValue(value, 0, maxPerUser))
+		ok, err = set(&c.PerUserLimit, errPerUser)(integerValue(value, 0, engine.MaxPerUser))
 	case "flashSaleActive":
 		ok, err = set(&c.Active, errActive)(boolValue(value))
 	case "startsAt":
@@ -57,7 +48,7 @@ func takeTerms(c *engine.ProductChange, name string, value json.RawMessage) (kno
 	case "endsAt":
 		ok, err = set(&c.EndsAt, errEndsAt)(timeValue(value))
 	case "reason":
-		reason, isReason := plainText(value, 0, maxReason)
+		reason, isReason := plainText(value, 0, engine.MaxReason)
 		c.Reason = reason
 		ok, err = set(new(*string), errReason)(reason, isReason)
 	}
@@ -126,7 +117,7 @@ func fillNewProduct(p *engine.NewProduct, terms *engine.ProductChange, initial *
 	if p.ID == "" {
 		p.ID = newProductID()
 	}
-	return checkWindow(p.Terms.StartsAt, p.Terms.EndsAt)
+	return p.Terms.CheckWindow()
 }
 
 func orZero[T any](value *T) T {
@@ -135,13 +126,6 @@ func orZero[T any](value *T) T {
 		return zero
 	}
 	return *value
-}
-
-func checkWindow(starts, ends time.Time) error {
-	if !starts.IsZero() && !ends.IsZero() && !ends.After(starts) {
-		return errWindow
-	}
-	return nil
 }
 
 // decodeChange reads a body of PUT /inventory/{productId}.
@@ -171,7 +155,8 @@ func decodeChange(body []byte) (engine.ProductChange, error) {
 	case c.CurrentStock != nil && c.AdjustStock != nil:
 		return c, errBothStocks
 	}
-	return c, checkWindow(orZero(c.StartsAt), orZero(c.EndsAt))
+	window := engine.Terms{StartsAt: orZero(c.StartsAt), EndsAt: orZero(c.EndsAt)}
+	return c, window.CheckWindow()
 }
 
 // productIDValue returns the id in a JSON string or, in its decimal text, a JSON integer; "" for anything else.
@@ -192,8 +177,7 @@ func timeValue(value json.RawMessage) (t time.Time, ok bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	return t.UTC().Truncate(time.Millisecond), err == nil && t.UnixMilli() > 0
+	return engine.ParseTime(text)
 }
 
 // newProductID makes an id of 80 random bits.

@@ -42,7 +42,7 @@ func TestAStormOfAlarmsLetsTheDrainTakeStepsAndPauses(t *testing.T) {
 	require.Equal(t, engine.GuardMissing, guard)
 
 	began := time.Now()
-	require.NoError(t, l.drain(t.Context(), at))
+	require.NoError(t, l.drain(t.Context(), at, 0))
 	require.GreaterOrEqual(t, time.Since(began), alarmPause)
 	require.EqualValues(t, 1, positionOf(t, pool).sequence)
 }

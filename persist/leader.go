@@ -135,10 +135,12 @@ func (l *leader) round(ctx context.Context) error {
 	if err := l.dropStale(ctx, at); err != nil {
 		return err
 	}
-	if err := l.handOver(ctx); err != nil {
+	enough, handOverErr := l.handOver(ctx)
+	// A change that fails is no reason to leave orders undrained, nor to forget what is wrong with the log.
+	if err := l.drain(ctx, at, enough); err != nil || l.suspect != "" {
 		return err
 	}
-	return l.drain(ctx, at)
+	return handOverErr
 }
 
 // behind tells whether the ledger has gone back: it was restored, or failed over to an older state.
@@ -146,37 +148,12 @@ func behind(at position, known engine.Watermark) bool {
 	return known.Epoch > at.epoch.Number || known.Epoch == at.epoch.Number && known.Sequence > at.sequence
 }
 
-// handOver gives Redis the changes of products that it has not taken: their process may have died in between.
-func (l *leader) handOver(ctx context.Context) error {
-	changes, err := l.changesUnderWay(ctx)
-	if err != nil {
-		return fmt.Errorf("changes under way: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
-	defer cancel()
-	for _, c := range changes {
-		if _, err := l.engine.Apply(ctx, c); err != nil {
-			return fmt.Errorf("hand over change %d of %s: %w", c.Number, c.Product, err)
-		}
-	}
-	return nil
-}
-
-func (l *leader) changesUnderWay(ctx context.Context) ([]engine.Change, error) {
-	ctx, cancel := l.lasting(ctx, ledgerTimeout)
-	defer cancel()
-	rows, err := l.conn.Query(ctx, selectPending+` AND p.partition = $1`, l.partition)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Change, error) { return scanChange(row) })
-}
-
 // drainBlock is how long a drainer waits for entries before it looks around.
 const drainBlock = 250 * time.Millisecond
 
-// drain brings the log into the ledger until it is time to look around again.
-func (l *leader) drain(ctx context.Context, at position) error {
+// drain brings the log into the ledger until it is time to look around again, or at once when it is there up to the
+// sequence enough, if that is not 0.
+func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 	keys, err := l.engine.EpochKeys(l.partition, at.epoch)
 	if err != nil {
 		return err
@@ -193,7 +170,7 @@ func (l *leader) drain(ctx context.Context, at position) error {
 			return nil
 		case err != nil:
 			return err
-		case at.rebuildReason != "":
+		case at.rebuildReason != "", enough > 0 && at.sequence >= enough:
 			return nil
 		case l.alarmed():
 			wait(ctx, alarmPause, nil)

@@ -143,7 +143,7 @@ func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (
 		return 0, err
 	}
 	next := merge(row.Product, c)
-	if err := checkWindow(next.Terms); err != nil {
+	if err := next.Terms.CheckWindow(); err != nil {
 		return 0, err
 	}
 	number = row.changeNumber + 1
@@ -188,13 +188,6 @@ func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value
 	}
-}
-
-func checkWindow(t engine.Terms) error {
-	if !t.EndsAt.IsZero() && !t.StartsAt.IsZero() && !t.EndsAt.After(t.StartsAt) {
-		return engine.Invalid("endsAt", "must be after startsAt")
-	}
-	return nil
 }
 
 func writeChange(ctx context.Context, tx pgx.Tx, p engine.Product, number int64, lower bool, amount int64, c engine.ProductChange) error {

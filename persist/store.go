@@ -86,14 +86,7 @@ func (s *Store) Product(ctx context.Context, id string) (engine.Product, error) 
 
 // Products returns up to limit products whose ids come after one, by id, with the counters that Redis has now.
 func (s *Store) Products(ctx context.Context, after string, limit int) ([]engine.Product, error) {
-	rows, err := s.pool.Query(ctx, selectProduct+` WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
-	if err != nil {
-		return nil, ledgerError("products", err)
-	}
-	products, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (engine.Product, error) {
-		p, err := scanProduct(row)
-		return p.Product, err
-	})
+	products, err := productsAfter(ctx, s.pool, after, limit)
 	if err != nil {
 		return nil, ledgerError("products", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"flashsale/engine"
@@ -13,6 +15,10 @@ import (
 
 // startStack finds or starts the servers of development, says in one line which, and puts their addresses into s.
 func startStack(ctx context.Context, s *stores, postgresOnly bool) (*devstack.Stack, error) {
+	return startStackSaying(ctx, os.Stdout, s, postgresOnly)
+}
+
+func startStackSaying(ctx context.Context, out io.Writer, s *stores, postgresOnly bool) (*devstack.Stack, error) {
 	dataDir := s.DataDir
 	if dataDir == "" {
 		dataDir = devstack.DefaultDataDir()
@@ -21,7 +27,9 @@ func startStack(ctx context.Context, s *stores, postgresOnly bool) (*devstack.St
 	if err != nil {
 		return nil, err
 	}
-	fmt.Println(stack)
+	if _, err := fmt.Fprintln(out, stack); err != nil {
+		return nil, errors.Join(err, stack.Close())
+	}
 	s.RedisURL, s.DatabaseURL = stack.RedisURL(), stack.DatabaseURL()
 	return stack, nil
 }

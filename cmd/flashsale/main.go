@@ -24,6 +24,8 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the ledger's schema up or down, or show where it is."`
 	Bench   benchCmd   `cmd:"" help:"Send a crowd of buyers to a service and prove that it sold exactly what it had."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Products productsCmd `cmd:"" help:"Import products from a CSV file, or export them to one."`
 }
 
 func main() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -71,9 +73,14 @@ func (m *migrateStatus) Run(ctx context.Context) error {
 }
 
 // withLedger opens the ledger, of the development stack where that is asked for.
-func (s *stores) withLedger(ctx context.Context, use func(*pgxpool.Pool) error) (err error) {
+func (s *stores) withLedger(ctx context.Context, use func(*pgxpool.Pool) error) error {
+	return s.withLedgerSaying(ctx, os.Stdout, use)
+}
+
+// withLedgerSaying says on out which development stack it is.
+func (s *stores) withLedgerSaying(ctx context.Context, out io.Writer, use func(*pgxpool.Pool) error) (err error) {
 	if s.Dev {
-		stack, startErr := startStack(ctx, s, true)
+		stack, startErr := startStackSaying(ctx, out, s, true)
 		if startErr != nil {
 			return startErr
 		}

@@ -117,7 +117,14 @@ func TestUnknownSettingsAreRefused(t *testing.T) {
 func TestEveryCommandRefusesSecretsAndNegativeNumbers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, command := range [][]string{
-		{"serve"}, {"migrate", "up"}, {"migrate", "down"}, {"migrate", "status"}, {"bench"}, {"bench", "rush"},
+		{"serve"},
+		{"migrate", "up"},
+		{"migrate", "down"},
+		{"migrate", "status"},
+		{"bench"},
+		{"bench", "rush"},
+		{"products", "import", "-"},
+		{"products", "export"},
 	} {
 		err := run(append(command, "--database-url=postgres://u:canary@h/d"))
 		require.ErrorIs(t, err, errSecretOnCommandLine, "%v", command)
