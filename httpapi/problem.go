@@ -175,8 +175,8 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 // setRetryAfter says when it is worth trying again, rounded up to seconds; 0 = it is not.
 func setRetryAfter(h *fasthttp.ResponseHeader, wait time.Duration) {
 	if wait > 0 {
-		seconds := (wait + time.Second - 1) / time.Second
-		h.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64(seconds), 10))
+		var digits [20]byte
+		h.SetCanonical(headerRetryAfter, strconv.AppendInt(digits[:0], wholeSeconds(wait), 10))
 	}
 }
 

@@ -82,7 +82,7 @@ func (q *quota) charge(h *fasthttp.ResponseHeader, key uint64) error {
 		return nil
 	}
 	q.limited.Inc()
-	h.SetCanonical(headerRetryAfter, strconv.AppendInt(room[:0], wholeSeconds(v.more), 10))
+	setRetryAfter(h, v.more)
 	return q.refusal
 }
 
