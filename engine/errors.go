@@ -21,6 +21,7 @@ const (
 	CodeHoldExpired     Code = "hold_expired"
 	CodeVersionConflict Code = "version_conflict"
 	CodeKeyConflict     Code = "idempotency_conflict"
+	CodeRateLimited     Code = "rate_limited"
 	CodeInternal        Code = "internal"
 	CodeOverloaded      Code = "overloaded"
 	CodeUnavailable     Code = "unavailable"

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,6 +30,27 @@ func TestOnlyTheFrontendsPagesMayReadAnswers(t *testing.T) {
 	refused := h.send("POST", "/orders", "{", "Origin", shop)
 	require.Equal(t, 400, refused.status)
 	require.Equal(t, shop, refused.header.Get("Access-Control-Allow-Origin"), "a page may read why it was refused")
+}
+
+// listOf splits a header that holds a list.
+func listOf(header string) []string { return strings.Split(header, ", ") }
+
+func TestWhatPagesMaySendAndRead(t *testing.T) {
+	h := start(t, httpapi.Config{Origin: shop})
+	for _, path := range []string{"/orders", "/api/v1/inventory/p"} {
+		preflight := h.send("OPTIONS", path, "", "Origin", shop, "Access-Control-Request-Method", "PUT")
+		require.Equal(t, 204, preflight.status)
+		require.ElementsMatch(t, []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"}, listOf(preflight.header.Get("Access-Control-Allow-Methods")))
+		require.ElementsMatch(t, []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match"},
+			listOf(preflight.header.Get("Access-Control-Allow-Headers")))
+		require.Empty(t, preflight.header.Values("Access-Control-Allow-Credentials"), "tokens, no cookies")
+		stranger := h.send("OPTIONS", path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "PUT")
+		require.Empty(t, stranger.header.Values("Access-Control-Allow-Methods"))
+		require.Empty(t, stranger.header.Values("Access-Control-Allow-Headers"))
+	}
+	require.ElementsMatch(t, []string{
+		"ETag", "Idempotent-Replayed", "Ledger-Lag-Ms", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+	}, listOf(h.send("POST", "/orders", goodOrder, "Origin", shop).header.Get("Access-Control-Expose-Headers")))
 }
 
 func TestWithoutAFrontendNoPageMayReadAnswers(t *testing.T) {

@@ -38,7 +38,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, errTransferEncoding)
 		return
 	}
-	s.route(ctx)
+	if s.limits.address == nil || s.withinAddressLimit(ctx) {
+		s.route(ctx)
+	}
 	s.allowOrigin(ctx)
 	if s.stopping.Load() {
 		ctx.SetConnectionClose()

@@ -19,6 +19,8 @@ type trackedListener struct {
 	closed       chan struct{}
 	maxPerClient int // 0 = no limit
 
+	proxies proxies // clients that stand for many and have no limit
+
 	mu      sync.Mutex
 	conns   map[*trackedConn]struct{}
 	clients map[netip.Prefix]int // connections
@@ -82,7 +84,7 @@ func (l *trackedListener) wait(pause time.Duration) bool {
 func (l *trackedListener) admit(c *trackedConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.maxPerClient > 0 && l.clients[c.client] >= l.maxPerClient {
+	if l.maxPerClient > 0 && l.clients[c.client] >= l.maxPerClient && !l.proxies.trust(peerOf(c.RemoteAddr())) {
 		return false
 	}
 	l.clients[c.client]++
@@ -105,15 +107,12 @@ func (l *trackedListener) forget(c *trackedConn) {
 // clientOf returns what is taken for one client: an IPv4 address, or the /64 that one IPv6 host has to choose from.
 // Whatever has no such address is one client.
 func clientOf(address net.Addr) netip.Prefix {
-	tcp, ok := address.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap()
-	const ipv6Bits = 64
-	prefix, _ := ip.Prefix(min(ip.BitLen(), ipv6Bits))
+	peer := peerOf(address)
+	prefix, _ := peer.Prefix(min(peer.BitLen(), clientIPv6Bits))
 	return prefix
 }
+
+const clientIPv6Bits = 64
 
 // Close stops accepting; again does nothing.
 func (l *trackedListener) Close() error { return l.closing() }

@@ -21,6 +21,9 @@ type serverMetrics struct {
 	settling map[engine.Action]settleCounters
 	outcomes map[engine.Code]*metrics.Counter
 	panics   *metrics.Counter
+
+	addressLimited *metrics.Counter
+	userLimited    *metrics.Counter
 }
 
 func newServerMetrics(set *metrics.Set) *serverMetrics {
@@ -32,6 +35,9 @@ func newServerMetrics(set *metrics.Set) *serverMetrics {
 		settling: newSettleCounters(set),
 		outcomes: make(map[engine.Code]*metrics.Counter, len(kinds)),
 		panics:   set.NewCounter("flashsale_http_panics_total"),
+
+		addressLimited: set.NewCounter(`flashsale_rate_limited_total{kind="address"}`),
+		userLimited:    set.NewCounter(`flashsale_rate_limited_total{kind="user"}`),
 	}
 	for code := range kinds {
 		m.outcomes[code] = set.NewCounter(`flashsale_orders_total{outcome="` + string(code) + `"}`)

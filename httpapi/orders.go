@@ -29,6 +29,9 @@ func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
 	r.Left = -1 // the engine's gate refuses without saying what is left
 	err := call.decoder.decode(&ctx.Request, r)
 	if err == nil {
+		err = s.chargeUser(ctx, r.User)
+	}
+	if err == nil {
 		now := ctx.Time()
 		r.ID = s.deps.Reserver.NewOrderID(r.Product, now)
 		err = s.deps.Reserver.Reserve(r, now)

@@ -14,7 +14,6 @@ import (
 // Codes that no part below HTTP gives yet.
 const (
 	codeBodyTooLarge engine.Code = "body_too_large"
-	codeRateLimited  engine.Code = "rate_limited"
 )
 
 // kind is what HTTP makes of a code.
@@ -41,7 +40,7 @@ var kinds = map[engine.Code]kind{
 	engine.CodeVersionConflict: {412, "Version conflict", ""},
 	codeBodyTooLarge:           {413, "Body too large", ""},
 	engine.CodeKeyConflict:     {422, "Idempotency conflict", ""},
-	codeRateLimited:            {429, "Rate limited", ""},
+	engine.CodeRateLimited:     {429, "Rate limited", ""},
 	engine.CodeInternal:        {500, "Internal error", ""},
 	engine.CodeOverloaded:      {503, "Overloaded", ""},
 	engine.CodeUnavailable:     {503, "Unavailable", ""},
@@ -65,6 +64,7 @@ func knownProblems() map[*engine.Error][]byte {
 		engine.ErrSoldOut, engine.ErrLimitExceeded, engine.ErrDuplicateOrder, engine.ErrSaleNotStarted, engine.ErrSaleEnded,
 		engine.ErrSaleInactive, engine.ErrUnknownProduct, engine.ErrQuantity, engine.ErrQueueFull, engine.ErrBacklogFull,
 		engine.ErrTooLate, engine.ErrUnavailable, engine.ErrPartitionClosed, engine.ErrOutcomeUnknown,
+		errUserLimited,
 	} {
 		known[err] = appendProblem(nil, err, kindOf(err))
 	}
@@ -175,8 +175,8 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 // setRetryAfter says when it is worth trying again, rounded up to seconds; 0 = it is not.
 func setRetryAfter(h *fasthttp.ResponseHeader, wait time.Duration) {
 	if wait > 0 {
-		seconds := (wait + time.Second - 1) / time.Second
-		h.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64(seconds), 10))
+		var digits [20]byte
+		h.SetCanonical(headerRetryAfter, strconv.AppendInt(digits[:0], wholeSeconds(wait), 10))
 	}
 }
 

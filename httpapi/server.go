@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,12 +77,17 @@ type Config struct {
 	MaxHold time.Duration // longest hold that may be asked for, as the engine has it; default 15 min
 
 	MaxBody         int           // bytes; default 4096
-	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64; 0 = no limit
+	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64, but for TrustedProxies; 0 = no limit
 	ReadTimeout     time.Duration // for a whole request; default 5 s
 	WriteTimeout    time.Duration // for a whole answer; default 5 s
 	IdleTimeout     time.Duration // between two requests of a connection; default 60 s
 	RequestTimeout  time.Duration // for all but placing orders, which the engine bounds; default 3 s
 	ShutdownTimeout time.Duration // for requests in flight when the server stops; default 3 s
+
+	AddressLimit   Limit            // requests of one IPv4 address or IPv6 /64, but for those of the probes and /metrics
+	UserLimit      Limit            // orders of one user
+	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed, as by [ParseProxies]
+	Clock          func() time.Time // of both limits; nil = time.Now
 
 	Metrics *metrics.Set // where the server's metrics are made and what /metrics shows; nil = a set of its own
 	Logger  *slog.Logger // nil = slog.Default()
@@ -108,6 +114,9 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = orDefault(c.IdleTimeout, defaultIdleTimeout)
 	c.RequestTimeout = orDefault(c.RequestTimeout, defaultRequestTimeout)
 	c.ShutdownTimeout = orDefault(c.ShutdownTimeout, defaultShutdownTimeout)
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
@@ -137,6 +146,7 @@ type Server struct {
 	known   map[*engine.Error][]byte // problem documents of the values made once
 	calls   sync.Pool                // *orderCall
 	checks  []*watchedCheck
+	limits  limits
 
 	stopping atomic.Bool
 }
@@ -149,6 +159,7 @@ func New(deps Deps, config Config) *Server {
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
 		known: knownProblems(), checks: watchChecks(deps.Checks),
 	}
+	s.limits = newLimits(&s.config, s.metrics)
 	s.calls.New = func() any { return newOrderCall(config.MaxHold) }
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()
@@ -178,6 +189,7 @@ func (s *Server) newFastServer() *fasthttp.Server {
 // ShutdownTimeout, cuts off what is left and returns nil, or an error that says that something was cut off.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tracked := trackConns(ln, s.config.MaxConnsPerIP)
+	tracked.proxies = s.limits.proxies
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(tracked) }()
 	select {

@@ -24,6 +24,7 @@ import (
 type serveCmd struct {
 	stores
 	hot
+	guards
 
 	Host        string `env:"HOST" group:"HTTP" help:"Address to listen on." default:"127.0.0.1"`
 	Port        int    `env:"PORT" group:"HTTP" help:"Port to listen on." default:"3000"`
@@ -34,7 +35,7 @@ type serveCmd struct {
 
 // Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
 func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
-	if err := errors.Join(s.check(), s.chooseAdminToken()); err != nil {
+	if err := errors.Join(s.check(), s.applyGuards(&httpapi.Config{}), s.chooseAdminToken()); err != nil {
 		return err
 	}
 	psql := ""
@@ -179,12 +180,16 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 	if err != nil {
 		return fmt.Errorf("FRONTEND_URL: %w", err)
 	}
+	config := httpapi.Config{
+		AdminToken: s.AdminToken, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(), Metrics: n.metrics,
+	}
+	if err := s.applyGuards(&config); err != nil {
+		return err
+	}
 	server := httpapi.New(httpapi.Deps{
 		Reserver: n.engine, Transitions: n.store, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
-	}, httpapi.Config{
-		AdminToken: s.AdminToken, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(), Metrics: n.metrics,
-	})
+	}, config)
 
 	err = runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"flashsale/engine"
+	"flashsale/httpapi"
 	"flashsale/internal/mask"
 )
 
@@ -55,6 +56,29 @@ type hot struct {
 	IdempotencyTTL time.Duration `env:"IDEMPOTENCY_TTL" group:"Engine" help:"How long an idempotency key is kept at the least." default:"24h"`
 	OrderGrace     time.Duration `env:"ORDER_GRACE" group:"Engine" help:"How long a drained order stays in Redis." default:"10s"`
 	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000"`
+}
+
+// guards are the settings of what one client may ask for.
+type guards struct {
+	RateLimitAddress string `env:"RATE_LIMIT_ADDRESS" group:"HTTP" help:"Requests of one client address, as 50/s or 600/m:20 (after the colon: how many at once). Default: no limit." placeholder:"LIMIT"`
+	RateLimitUser    string `env:"RATE_LIMIT_USER" group:"HTTP" help:"Orders of one user, in the same form. Default: no limit." placeholder:"LIMIT"`
+	TrustedProxies   string `env:"TRUSTED_PROXIES" group:"HTTP" help:"Addresses and networks, separated by commas, whose X-Forwarded-For is believed." placeholder:"LIST"`
+	ConnectionLimit  int    `env:"CONNECTION_LIMIT" group:"HTTP" help:"Connections of one client address, trusted proxies excepted. Default: no limit." placeholder:"N"`
+}
+
+// applyGuards reads the settings into those of the server.
+func (g *guards) applyGuards(config *httpapi.Config) (err error) {
+	if config.AddressLimit, err = httpapi.ParseLimit(g.RateLimitAddress); err != nil {
+		return fmt.Errorf("RATE_LIMIT_ADDRESS: %w", err)
+	}
+	if config.UserLimit, err = httpapi.ParseLimit(g.RateLimitUser); err != nil {
+		return fmt.Errorf("RATE_LIMIT_USER: %w", err)
+	}
+	if config.TrustedProxies, err = httpapi.ParseProxies(g.TrustedProxies); err != nil {
+		return fmt.Errorf("TRUSTED_PROXIES: %w", err)
+	}
+	config.MaxConnsPerIP = g.ConnectionLimit
+	return nil
 }
 
 const (
