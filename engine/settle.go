@@ -119,7 +119,7 @@ func (c *settleCall) learn(batch []*Transition, _ time.Time) {
 	}
 }
 
-func (c *settleCall) short(t *Transition) bool { return t.err == ErrHoldExpired && t.tight }
+func (c *settleCall) short(t *Transition) bool { return t.tight }
 
 // settleErrors maps the letters of settle.lua to outcomes; R and A are no errors.
 var settleErrors = map[byte]error{

@@ -156,6 +156,28 @@ func TestNegativeNumbersAreRefused(t *testing.T) {
 	require.ErrorContains(t, refuseNegative(parsed), "--units")
 }
 
+func TestHoldsAndKeysHaveBounds(t *testing.T) {
+	for name, c := range map[string]struct {
+		most, total, keys time.Duration
+		want              error
+	}{
+		"the defaults":            {15 * time.Minute, 30 * time.Minute, 24 * time.Hour, nil},
+		"the least":               {time.Second, time.Second, time.Minute, nil},
+		"the most":                {24 * time.Hour, 24 * time.Hour, time.Hour, nil},
+		"no hold":                 {0, time.Minute, time.Hour, errHoldMax},
+		"more than a day":         {24*time.Hour + 1, 48 * time.Hour, time.Hour, errHoldMax},
+		"extended to less":        {time.Minute, time.Minute - 1, time.Hour, errHoldTotal},
+		"keys forgotten too soon": {time.Minute, time.Minute, time.Minute - 1, errIdempotencyTTL},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := (&hot{
+				RequestTimeout: time.Second, OrderGrace: time.Minute, HoldMax: c.most, HoldTotal: c.total, IdempotencyTTL: c.keys,
+			}).check()
+			require.ErrorIs(t, err, c.want)
+		})
+	}
+}
+
 func TestOrderGraceOutlastsARetry(t *testing.T) {
 	for name, c := range map[string]struct {
 		timeout, grace time.Duration
@@ -169,7 +191,9 @@ func TestOrderGraceOutlastsARetry(t *testing.T) {
 		"no timeout":         {0, 10 * time.Second, errNotPositive},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := (&hot{RequestTimeout: c.timeout, OrderGrace: c.grace}).check()
+			err := (&hot{
+				RequestTimeout: c.timeout, OrderGrace: c.grace, HoldMax: time.Minute, HoldTotal: time.Minute, IdempotencyTTL: time.Hour,
+			}).check()
 			require.ErrorIs(t, err, c.want)
 			if c.want != nil {
 				require.ErrorContains(t, err, "REQUEST_TIMEOUT")
