@@ -62,7 +62,7 @@ func (e *Engine) expire(ctx context.Context, p *partition, v *view) (swept, erro
 		return swept{}, fmt.Errorf("expire.lua: %w", r.err)
 	}
 	if done.expired > 0 {
-		p.appended.Store(orders)
+		p.logged(v, orders, time.Now())
 		e.metrics.expired.Add(int(done.expired))
 	}
 	return done, nil

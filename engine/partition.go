@@ -18,6 +18,7 @@ type partition struct {
 	clock     redisClock
 	watermark watermarkBoard
 	appended  atomic.Int64 // running count of orders that Redis has logged, as of its last answer
+	lag       lagMarks
 	lane      *lane[*Reservation]
 	settling  *lane[*Transition]
 	fault     atomic.Pointer[string] // why the last batch failed; nil = it did not
@@ -112,7 +113,7 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 	p.clock.observe(r.number(), time.Now())
 	if guard == GuardOK {
 		r.number()
-		p.appended.Store(r.number())
+		p.logged(v, r.number(), time.Now())
 	}
 	if r.err != nil {
 		return "", fmt.Errorf("check.lua: %w", r.err)
@@ -146,9 +147,10 @@ type PartitionState struct {
 	Partition int
 	Epoch     Epoch
 	Open      bool
-	Reason    string // why it is shut
-	Backlog   int64  // orders that wait for the ledger
-	Queued    int    // orders that wait for Redis in this process
+	Reason    string        // why it is shut
+	Backlog   int64         // orders that wait for the ledger
+	Queued    int           // orders that wait for Redis in this process
+	Lag       time.Duration // for which the oldest of the Backlog has been logged, or known here; 0 = none waits
 	Watermark Watermark
 }
 
@@ -159,6 +161,7 @@ func (e *Engine) State(partition int) PartitionState {
 	s := PartitionState{
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
 		Backlog: p.backlog(), Queued: p.lane.length() + p.settling.length(), Watermark: p.watermark.get(),
+		Lag: p.lagNow(),
 	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
 		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"

@@ -105,7 +105,7 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 		s.finishAll(ErrPartitionClosed)
 		return nil
 	}
-	p.appended.Store(head.orders)
+	p.logged(v, head.orders, asked)
 	s.call.learn(s.batch, asked)
 	again := head.due && s.expireDue(ctx, v)
 	kept := s.batch[:0]

@@ -23,6 +23,7 @@ func registerGauges(set *metrics.Set, e *engine.Engine) {
 		gauge("flashsale_partition_epoch", func(s engine.PartitionState) float64 { return float64(s.Epoch.Number) })
 		gauge("flashsale_partition_queued_orders", func(s engine.PartitionState) float64 { return float64(s.Queued) })
 		gauge("flashsale_ledger_backlog_orders", func(s engine.PartitionState) float64 { return float64(s.Backlog) })
+		gauge("flashsale_ledger_lag_seconds", func(s engine.PartitionState) float64 { return s.Lag.Seconds() })
 		gauge("flashsale_ledger_sequence", func(s engine.PartitionState) float64 { return float64(s.Watermark.Sequence) })
 	}
 }
