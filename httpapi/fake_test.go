@@ -33,6 +33,8 @@ type fakeReserver struct {
 	calls  []engine.Reservation
 	decide func(r *engine.Reservation) error
 	shut   map[int]string // partition -> reason
+	fault  map[int]string // partition that is open all the same -> reason
+	lag    map[int]time.Duration
 	rate   float64
 }
 
@@ -61,9 +63,12 @@ func (f *fakeReserver) Partitions() int       { return testPartitions }
 
 func (f *fakeReserver) State(partition int) engine.PartitionState {
 	reason, shut := f.shut[partition]
+	if !shut {
+		reason = f.fault[partition]
+	}
 	return engine.PartitionState{
 		Partition: partition, Epoch: engine.Epoch{Number: 7}, Open: !shut, Reason: reason, Backlog: 11, Queued: 3,
-		Watermark: engine.Watermark{Epoch: 7, Sequence: 42},
+		Lag: f.lag[partition], Watermark: engine.Watermark{Epoch: 7, Sequence: 42},
 	}
 }
 
@@ -159,6 +164,7 @@ type harness struct {
 	t        *testing.T
 	reserver *fakeReserver
 	store    *fakeStore
+	server   *httpapi.Server
 	address  string
 	client   *http.Client
 	stop     context.CancelFunc
@@ -199,10 +205,10 @@ func start(t *testing.T, config httpapi.Config, checks ...httpapi.Check) *harnes
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h.address = ln.Addr().String()
-	server := httpapi.New(httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store, Checks: checks}, config)
+	h.server = httpapi.New(httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store, Checks: checks}, config)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
-	go func() { h.served <- server.Serve(ctx, ln) }()
+	go func() { h.served <- h.server.Serve(ctx, ln) }()
 	transport := &http.Transport{}
 	h.client = &http.Client{
 		Transport: transport, Timeout: waitLimit,

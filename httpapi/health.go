@@ -31,6 +31,12 @@ func watchChecks(checks []Check) []*watchedCheck {
 	return watched
 }
 
+// What is told of a check that fails.
+const (
+	detailSilent = "no answer in time"
+	detailBroken = "does not work; the log says why"
+)
+
 // finding is what a check said.
 type finding struct {
 	name   string
@@ -69,9 +75,9 @@ func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		f.detail = "no answer in time"
+		f.detail = detailSilent
 	case err != nil:
-		f.detail = "does not work; the log says why"
+		f.detail = detailBroken
 	}
 	return f
 }
@@ -101,37 +107,21 @@ const (
 	statusDown     = "down"
 )
 
-// overall is down where something that everything lives on is, or no order can be placed at all.
-func overall(findings []finding, states []engine.PartitionState) string {
-	open := 0
-	for i := range states {
-		if states[i].Open {
-			open++
-		}
-	}
-	for _, f := range findings {
-		if f.detail != "" {
-			return statusDown
-		}
-	}
-	switch open {
-	case 0:
-		return statusDown
-	case len(states):
-		return statusOK
-	default:
-		return statusDegraded
-	}
-}
-
 // getHealth tells people and machines how things are.
 func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
 	findings, states := s.runChecks(), s.partitionStates()
-	status, code := overall(findings, states), fasthttp.StatusOK
+	said := problems(findings, states)
+	status, code := overall(findings, states, said), fasthttp.StatusOK
 	if status == statusDown {
 		code = fasthttp.StatusServiceUnavailable
 	}
 	body := appendStringMember(nil, `{"status":`, status)
+	body = append(body, `,"problems":[`...)
+	for i, problem := range said {
+		body = appendString(separate(body, i), problem)
+	}
+	_, orders, lag := waiting(states)
+	body = appendLedgerLag(append(body, ']'), orders, lag)
 	body = append(body, `,"checks":[`...)
 	for i := range findings {
 		body = appendFinding(separate(body, i), &findings[i])
@@ -176,6 +166,7 @@ func appendPartition(dst []byte, p *engine.PartitionState) []byte {
 		dst = appendStringMember(dst, `,"reason":`, p.Reason)
 	}
 	dst = appendIntMember(dst, `,"backlog":`, p.Backlog)
+	dst = appendThousandths(append(dst, `,"lagSeconds":`...), p.Lag.Milliseconds())
 	dst = appendIntMember(dst, `,"queued":`, int64(p.Queued))
 	dst = strconv.AppendUint(append(dst, `,"watermark":`...), p.Watermark.Sequence, 10)
 	return append(dst, '}')

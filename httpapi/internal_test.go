@@ -25,7 +25,9 @@ import (
 )
 
 func TestEveryRouteHasAScope(t *testing.T) {
-	admin := map[string]bool{"POST /inventory": true, "PUT /inventory/{productId}": true}
+	admin := map[string]bool{
+		"POST /inventory": true, "PUT /inventory/{productId}": true, "POST /monitoring/metrics/clear": true,
+	}
 	seen := make(map[string]bool)
 	for _, rt := range routes {
 		name := rt.method + " " + rt.path
@@ -156,6 +158,12 @@ func TestAppendNumbers(t *testing.T) {
 	for _, text := range []string{"", ".", "1.", ".5", "1.005", "-1", "-0.5", "01", "1e2", "1.2.3", "1,5", "12345678901234567"} {
 		_, ok := parseCents([]byte(text))
 		require.False(t, ok, text)
+	}
+}
+
+func TestGrouped(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 12_000: "12,000", 1_234_567: "1,234,567"} {
+		require.Equal(t, want, grouped(n))
 	}
 }
 

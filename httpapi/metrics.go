@@ -54,10 +54,22 @@ func (m *serverMetrics) refused(code engine.Code) {
 	counter.Inc()
 }
 
+// refusals returns how many orders were not accepted since the start, by code.
+func (m *serverMetrics) refusals() map[engine.Code]uint64 {
+	counts := make(map[engine.Code]uint64, len(m.outcomes))
+	for code, counter := range m.outcomes {
+		counts[code] = counter.Get()
+	}
+	return counts
+}
+
 // measured times a route's handler, from the moment that the request had been read.
 func (s *Server) measured(rt route, handler fasthttp.RequestHandler) fasthttp.RequestHandler {
 	label := strconv.Quote(rt.method + " " + rt.path)
 	seconds := s.metrics.set.NewPrometheusHistogramExt("flashsale_http_request_seconds{route="+label+"}", requestSecondsBounds)
+	if isOrderRequest(rt) {
+		return s.traffic.measured(rt, seconds, handler)
+	}
 	return func(ctx *fasthttp.RequestCtx) {
 		handler(ctx)
 		seconds.Update(time.Since(ctx.Time()).Seconds())

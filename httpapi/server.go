@@ -143,6 +143,7 @@ type Server struct {
 	route   fasthttp.RequestHandler
 	admin   adminKey
 	metrics *serverMetrics
+	traffic *traffic
 	known   map[*engine.Error][]byte // problem documents of the values made once
 	calls   sync.Pool                // *orderCall
 	checks  []*watchedCheck
@@ -160,6 +161,7 @@ func New(deps Deps, config Config) *Server {
 		known: knownProblems(), checks: watchChecks(deps.Checks),
 	}
 	s.limits = newLimits(&s.config, s.metrics)
+	s.traffic = newTraffic(s.metrics)
 	s.calls.New = func() any { return newOrderCall(config.MaxHold) }
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()

@@ -154,7 +154,7 @@ func TestHealth(t *testing.T) {
 			require.Len(t, health["checks"], 2)
 			require.Contains(t, health["checks"].([]any)[0], "latencyMs")
 			require.Len(t, health["partitions"], testPartitions)
-			third := map[string]any{"partition": 2.0, "epoch": 7.0, "open": true, "backlog": 11.0, "queued": 3.0, "watermark": 42.0}
+			third := map[string]any{"partition": 2.0, "epoch": 7.0, "open": true, "backlog": 11.0, "lagSeconds": 0.0, "queued": 3.0, "watermark": 42.0}
 			if reason, shut := c.shut[2]; shut {
 				third["open"], third["reason"] = false, reason
 			}

@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"flashsale/engine"
+)
+
+// maxHealthyLag is from how far the ledger may be behind Redis before health calls it a problem. In a rush it falls
+// behind by design; what has waited longer than this is at the mercy of Redis for too long.
+const maxHealthyLag = 10 * time.Second
+
+// problems say in words what is wrong; none = all is well.
+func problems(findings []finding, states []engine.PartitionState) []string {
+	var said []string
+	for i := range findings {
+		if findings[i].detail != "" {
+			said = append(said, capitalised(findings[i].name)+" "+findings[i].sentence())
+		}
+	}
+	for i := range states {
+		if trouble := troubleOf(&states[i]); trouble != "" {
+			said = append(said, "partition "+strconv.Itoa(states[i].Partition)+" "+trouble)
+		}
+	}
+	if _, orders, lag := waiting(states); lag > maxHealthyLag {
+		said = append(said, fmt.Sprintf("the ledger is %s orders behind, the oldest of them for %s seconds",
+			grouped(orders), grouped(int64(lag/time.Second))))
+	}
+	return said
+}
+
+// sentence says of a check that fails what its subject does not do.
+func (f *finding) sentence() string {
+	if f.detail == detailSilent {
+		return "does not answer"
+	}
+	return f.detail
+}
+
+// troubleOf says what keeps a partition from taking orders, or did just now.
+func troubleOf(p *engine.PartitionState) string {
+	switch {
+	case !p.Open:
+		return "is shut: " + p.Reason
+	case p.Reason != "":
+		return "is open, but " + p.Reason
+	default:
+		return ""
+	}
+}
+
+func capitalised(name string) string {
+	if name == "" {
+		return ""
+	}
+	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+// grouped writes a number, not negative, as people read it: 12,000.
+func grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// overall is down where something that everything lives on is, or no order can be placed at all.
+func overall(findings []finding, states []engine.PartitionState, said []string) string {
+	open := false
+	for i := range states {
+		open = open || states[i].Open
+	}
+	for i := range findings {
+		open = open && findings[i].detail == ""
+	}
+	switch {
+	case !open:
+		return statusDown
+	case len(said) > 0:
+		return statusDegraded
+	default:
+		return statusOK
+	}
+}

@@ -1,0 +1,68 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/httpapi"
+)
+
+func TestHealthSaysWhatIsWrong(t *testing.T) {
+	var redis, postgres error
+	h := start(t, httpapi.Config{RequestTimeout: 20 * time.Millisecond},
+		httpapi.Check{Name: "redis", Probe: func(context.Context) error { return redis }},
+		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }})
+	all := map[int]string{0: "a", 1: "b", 2: "c", 3: "d"}
+	for name, c := range map[string]struct {
+		redis, postgres error
+		shut, fault     map[int]string
+		lag             time.Duration
+		status          string
+		problems        []any
+	}{
+		"nothing":                  {status: "ok", problems: []any{}},
+		"a lag that a rush brings": {lag: 10 * time.Second, status: "ok", problems: []any{}},
+		"the ledger lags": {
+			lag: 3_723_500 * time.Millisecond, status: "degraded",
+			problems: []any{"the ledger is 44 orders behind, the oldest of them for 3,723 seconds"},
+		},
+		"a partition is shut": {
+			shut: map[int]string{2: "Redis was restarted or failed over"}, status: "degraded",
+			problems: []any{"partition 2 is shut: Redis was restarted or failed over"},
+		},
+		"all are shut": {
+			shut: all, status: "down",
+			problems: []any{"partition 0 is shut: a", "partition 1 is shut: b", "partition 2 is shut: c", "partition 3 is shut: d"},
+		},
+		"orders of a partition fail": {
+			fault: map[int]string{1: "the last orders failed"}, status: "degraded",
+			problems: []any{"partition 1 is open, but the last orders failed"},
+		},
+		"postgres is silent": {
+			postgres: context.DeadlineExceeded, status: "down", problems: []any{"Postgres does not answer"},
+		},
+		"redis fails, and more": {
+			redis: errors.New("10.0.0.7"), shut: map[int]string{3: "it is"}, lag: 11 * time.Second, status: "down",
+			problems: []any{
+				"Redis does not work; the log says why", "partition 3 is shut: it is",
+				"the ledger is 44 orders behind, the oldest of them for 11 seconds",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			redis, postgres, h.reserver.shut, h.reserver.fault = c.redis, c.postgres, c.shut, c.fault
+			h.reserver.lag = map[int]time.Duration{1: c.lag, 2: c.lag / 2}
+			got := h.send("GET", "/monitoring/health", "")
+			health := got.json(t)
+			require.Equal(t, c.status == "down", got.status == 503)
+			require.Equal(t, c.status, health["status"])
+			require.Equal(t, c.problems, health["problems"])
+			require.Equal(t, map[string]any{"lagOrders": 44.0, "lagSeconds": c.lag.Seconds()}, health["ledger"])
+			require.Equal(t, c.lag.Seconds()/2, health["partitions"].([]any)[2].(map[string]any)["lagSeconds"])
+		})
+	}
+}
