@@ -96,7 +96,7 @@ func TestAnOrderOfAProductThatTheLedgerLacksIsBuried(t *testing.T) {
 	n := s.start(t)
 	n.product(t, "lamp", 100, onSale)
 	s.tamper(t, n, "lamp", stockKey, "ghost", "9,0,0,9,1")
-	s.tamper(t, n, "lamp", termsKey, "ghost", "0,1,0,0")
+	s.tamper(t, n, "lamp", termsKey, "ghost", "0,1,0,0,0")
 	_, err := n.buy("ghost", "ann", 2)
 	require.NoError(t, err)
 	_, err = n.buy("lamp", "ann", 1)
