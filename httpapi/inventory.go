@@ -181,6 +181,7 @@ func appendProduct(dst []byte, p *engine.Product) []byte {
 	dst = appendBoolMember(dst, `,"flashSaleActive":`, p.Terms.Active)
 	dst = appendOptionalTime(append(dst, `,"startsAt":`...), p.Terms.StartsAt)
 	dst = appendOptionalTime(append(dst, `,"endsAt":`...), p.Terms.EndsAt)
+	dst = appendIntMember(dst, `,"holdSeconds":`, p.Terms.HoldSeconds)
 	dst = appendIntMember(dst, `,"version":`, p.Version)
 	dst = appendTime(append(dst, `,"createdAt":`...), p.CreatedAt.UnixMilli())
 	return append(dst, '}')

@@ -87,7 +87,7 @@ type ledgerTx struct {
 	products  map[string]ledgerProduct
 	old       map[engine.OrderID]oldOrder
 	buried    map[engine.OrderID]bool // orders that were looked up and have dead letters
-	atOnce    map[changeKey]bool // of the changes that the batch brings: in force in the ledger already
+	atOnce    map[changeKey]bool      // of the changes that the batch brings: in force in the ledger already
 }
 
 func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {

@@ -92,6 +92,7 @@ UPDATE products p
        active         = CASE WHEN c.at_once OR $4 THEN p.active ELSE c.active END,
        starts_at      = CASE WHEN c.at_once OR $4 THEN p.starts_at ELSE c.starts_at END,
        ends_at        = CASE WHEN c.at_once OR $4 THEN p.ends_at ELSE c.ends_at END,
+       hold_seconds   = CASE WHEN c.at_once OR $4 THEN p.hold_seconds ELSE c.hold_seconds END,
        version        = p.version + CASE WHEN c.at_once OR $4 THEN 0 ELSE 1 END
   FROM stock_changes c
  WHERE p.id = $1 AND c.product_id = p.id AND c.number = $2 AND p.change_taken = $2 - 1`

@@ -30,8 +30,8 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 const selectProduct = `
-SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, version, change_number,
-       change_taken, created_at
+SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, hold_seconds, version,
+       change_number, change_taken, created_at
   FROM products`
 
 // productRow is a product as the ledger has it.
@@ -45,7 +45,7 @@ func scanProduct(row pgx.Row) (productRow, error) {
 	var p productRow
 	var starts, ends *time.Time
 	err := row.Scan(&p.ID, &p.Name, &p.PriceCents, &p.Stock.Initial, &p.Stock.Sold, &p.Terms.PerUserLimit,
-		&p.Terms.Active, &starts, &ends, &p.Version, &p.changeNumber, &p.changeTaken, &p.CreatedAt)
+		&p.Terms.Active, &starts, &ends, &p.Terms.HoldSeconds, &p.Version, &p.changeNumber, &p.changeTaken, &p.CreatedAt)
 	if err != nil {
 		return p, err
 	}
