@@ -55,13 +55,14 @@ type Keeper struct {
 	engine  *engine.Engine
 	config  KeeperConfig
 	metrics *keeperMetrics
+	hands   *hands
 }
 
 // NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
 func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keeper {
 	config = config.withDefaults()
 	registerGauges(config.Metrics, e)
-	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics)}
+	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions())}
 }
 
 // Run follows all partitions until ctx ends. Faults of Redis and Postgres do not end it.

@@ -16,7 +16,11 @@ import (
 type Store struct {
 	pool   *pgxpool.Pool
 	engine *engine.Engine
+	hands  *hands // of the drainer of the same process; nil = it has none
 }
+
+// WatchDrain shows what the drainers of the same process have in hand. It is called before the store is used.
+func (s *Store) WatchDrain(k *Keeper) { s.hands = k.hands }
 
 // NewStore returns a store on a pool made by [Connect] and the engine of the same process.
 func NewStore(pool *pgxpool.Pool, e *engine.Engine) *Store { return &Store{pool: pool, engine: e} }

@@ -140,6 +140,7 @@ func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
 		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, Metrics: n.metrics,
 	})
+	n.store.WatchDrain(n.keeper)
 	return nil
 }
 
