@@ -150,7 +150,7 @@ func TestAJobTellsHowFarItIs(t *testing.T) {
 		h.store.jobs = map[engine.OrderID]engine.Job{view.ID: c.job}
 		got := h.send("GET", "/orders/queue/"+view.ID.String(), "")
 		require.Equal(t, 200, got.status)
-		require.Equal(t, fmt.Sprintf(`{"jobId":"%s","status":"%s",%s}`, view.ID, state, c.want), got.body)
+		require.Equal(t, fmt.Sprintf(`{"jobId":%q,"status":%q,%s}`, view.ID, state, c.want), got.body)
 	}
 	for _, no := range []string{"x", engine.NewOrderID(1, time.Now()).String()} {
 		h.send("GET", "/orders/queue/"+no, "").requireProblem(t, 404, engine.CodeNotFound)
