@@ -163,3 +163,28 @@ func TestAListOfAnEmptiedRedisSaysThatItMayLackSomething(t *testing.T) {
 	require.Positive(t, page.LagMs)
 	require.Empty(t, page.Orders)
 }
+
+func TestOrdersOfOneInstantArePagedByTheirIDs(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	const insert = `
+INSERT INTO orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at)
+SELECT gen_random_uuid(), 0, 'lamp', 'ann', 1, 'confirmed', 1, 1, 1, 0, 'epoch', 'epoch' FROM generate_series(1, 9)`
+	_, err := s.pool.Exec(t.Context(), insert)
+	require.NoError(t, err)
+	seen := make(map[engine.OrderID]bool)
+	after := engine.OrderPlace{}
+	for range 3 {
+		page, err := n.store.OrdersOf(t.Context(), "ann", after, 3)
+		require.NoError(t, err)
+		require.Len(t, page.Orders, 3)
+		for _, id := range idsOf(page.Orders) {
+			require.False(t, seen[id], "listed twice")
+			seen[id] = true
+			after = engine.OrderPlace{ID: id}
+		}
+	}
+	page, err := n.store.OrdersOf(t.Context(), "ann", after, 3)
+	require.NoError(t, err)
+	require.Empty(t, page.Orders)
+}
