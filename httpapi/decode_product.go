@@ -32,7 +32,7 @@ var (
 	errCurrentStock = engine.Invalid("currentStock", "must be an integer from 0 to 1000000000000")
 	errAdjustStock  = engine.Invalid("adjustStock", "must be an integer from -1000000000000 to 1000000000000, and not 0")
 	errBothStocks   = engine.Invalid("adjustStock", "can't stand beside currentStock")
-	errHoldSeconds  = engine.Invalid("holdSeconds", "must be an integer from 0 (no bound of its own) to 86400")
+	errProductHold  = engine.Invalid("holdSeconds", "must be an integer from 0 (no bound of its own) to 86400")
 	errReason       = engine.Invalid("reason", "must be a string of at most 200 characters without control characters")
 	errNoChange     = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body asks for no change"}
 )
@@ -58,7 +58,7 @@ func takeTerms(c *engine.ProductChange, name string, value json.RawMessage) (kno
 	case "endsAt":
 		ok, err = set(&c.EndsAt, errEndsAt)(timeValue(value))
 	case "holdSeconds":
-		ok, err = set(&c.HoldSeconds, errHoldSeconds)(integerValue(value, 0, engine.MaxHoldSeconds))
+		ok, err = set(&c.HoldSeconds, errProductHold)(integerValue(value, 0, engine.MaxHoldSeconds))
 	case "reason":
 		reason, isReason := plainText(value, 0, maxReason)
 		c.Reason = reason

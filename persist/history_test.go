@@ -31,7 +31,7 @@ func rollback(t *testing.T, tx pgx.Tx) {
 	}
 }
 
-func idsOf(orders []engine.OrderView) (ids []engine.OrderID) {
+func listedIDs(orders []engine.OrderView) (ids []engine.OrderID) {
 	for i := range orders {
 		ids = append(ids, orders[i].ID)
 	}
@@ -60,7 +60,7 @@ func TestTheOrdersOfAUserAreListedNewestFirst(t *testing.T) {
 	all, err := n.store.OrdersOf(t.Context(), "ann", engine.OrderPlace{}, 100)
 	require.NoError(t, err)
 	require.Zero(t, all.LagMs)
-	require.Equal(t, bought, idsOf(all.Orders), "every order is there at once, one that only has a dead letter too")
+	require.Equal(t, bought, listedIDs(all.Orders), "every order is there at once, one that only has a dead letter too")
 	require.Equal(t, engine.StatusFailed, all.Orders[0].Status)
 	require.Contains(t, all.Orders[0].Reason, "no_poison")
 	for _, listed := range all.Orders {
@@ -73,7 +73,7 @@ func TestTheOrdersOfAUserAreListedNewestFirst(t *testing.T) {
 	for after := (engine.OrderPlace{}); ; {
 		page, err := n.store.OrdersOf(t.Context(), "ann", after, 2)
 		require.NoError(t, err)
-		paged = append(paged, idsOf(page.Orders)...)
+		paged = append(paged, listedIDs(page.Orders)...)
 		if len(page.Orders) < 2 {
 			break
 		}
@@ -110,7 +110,7 @@ func TestAListOnOneNodeWaitsForWhatAnotherAnswered(t *testing.T) {
 	got := <-answered
 	require.NoError(t, got.err)
 	require.Zero(t, got.page.LagMs)
-	require.Equal(t, []engine.OrderID{r.ID}, idsOf(got.page.Orders))
+	require.Equal(t, []engine.OrderID{r.ID}, listedIDs(got.page.Orders))
 }
 
 func TestAListGivesUpWaitingAndSaysHowFarBehindItIs(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAListGivesUpWaitingAndSaysHowFarBehindItIs(t *testing.T) {
 	began := time.Now()
 	page, err := b.store.OrdersOf(ctx, "ann", engine.OrderPlace{}, 10)
 	require.NoError(t, err, "half of the time is kept for the list itself")
-	require.Equal(t, []engine.OrderID{first.ID}, idsOf(page.Orders))
+	require.Equal(t, []engine.OrderID{first.ID}, listedIDs(page.Orders))
 	require.GreaterOrEqual(t, page.LagMs, int64(190), "the order that is missing is at least as old as the wait")
 	require.LessOrEqual(t, page.LagMs, time.Since(began).Milliseconds()+1000)
 }
@@ -145,7 +145,7 @@ func TestAListWithoutRedisIsTheLedgers(t *testing.T) {
 	began := time.Now()
 	page, err := n.store.OrdersOf(t.Context(), "ann", engine.OrderPlace{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []engine.OrderID{r.ID}, idsOf(page.Orders))
+	require.Equal(t, []engine.OrderID{r.ID}, listedIDs(page.Orders))
 	require.Positive(t, page.LagMs, "what was answered after the last entry may be missing")
 	require.Less(t, time.Since(began), 3*time.Second)
 	require.NoError(t, redis.Restart(t.Context()))
@@ -178,7 +178,7 @@ SELECT gen_random_uuid(), 0, 'lamp', 'ann', 1, 'confirmed', 1, 1, 1, 0, 'epoch',
 		page, err := n.store.OrdersOf(t.Context(), "ann", after, 3)
 		require.NoError(t, err)
 		require.Len(t, page.Orders, 3)
-		for _, id := range idsOf(page.Orders) {
+		for _, id := range listedIDs(page.Orders) {
 			require.False(t, seen[id], "listed twice")
 			seen[id] = true
 			after = engine.OrderPlace{ID: id}
