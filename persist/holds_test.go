@@ -60,6 +60,8 @@ func TestHoldsAndKeysOutliveRedis(t *testing.T) {
 	view, err := n.store.Order(t.Context(), hold.ID)
 	require.NoError(t, err)
 	require.Equal(t, []any{engine.StatusPending, true, hold.ExpiresAtMs}, []any{view.Status, view.Durable, view.ExpiresAtMs})
+	require.Equal(t, []string{hold.IdempotencyKey, hold.Request}, []string{view.IdempotencyKey, view.Request},
+		"what Redis needs to make its record again")
 
 	p := n.PartitionOf("lamp")
 	keys, err := n.EpochKeys(p, n.State(p).Epoch)
