@@ -28,10 +28,6 @@ func IdempotencyValue(o *Order) string {
 	return string(o.ID[:]) + strconv.FormatInt(o.CreatedAtMs, 10) + "," + o.Request
 }
 
-// KeyGeneration returns the generation of idempotency keys that a time, in ms by the clock of Redis, falls into. Even
-// ones are in the hash [Keys.Even], odd ones in [Keys.Odd]; a generation and the one before it are kept.
-func (e *Engine) KeyGeneration(ms int64) int64 { return ms / e.config.KeyTTL.Milliseconds() }
-
 // parseIdempotencyValue is the inverse of IdempotencyValue, the request aside.
 func parseIdempotencyValue(value string) (id OrderID, createdMs int64, err error) {
 	if len(value) < len(id) {

@@ -51,7 +51,7 @@ func (e *Engine) Load(ctx context.Context, keys Keys, target string, chunk int, 
 }
 
 // Seal finishes a rebuild of chunks chunks: the namespace may be published as an epoch. idem is the generation of
-// idempotency keys that was loaded last, see [Engine.KeyGeneration].
+// idempotency keys that was loaded last: floor(ms / KeyTTL).
 func (e *Engine) Seal(ctx context.Context, keys Keys, chunks int, replid string, epoch uint64, orders, idem int64) error {
 	return e.runForOK(ctx, &sealScript, []string{keys.Meta},
 		[]string{strconv.Itoa(chunks), replid, formatUint(epoch), strconv.FormatInt(orders, 10), strconv.FormatInt(idem, 10)})

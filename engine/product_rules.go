@@ -20,6 +20,7 @@ const (
 	PriceRule   = "must be a number from 0 to 10000000000 with at most 2 decimals and no exponent"
 	PerUserRule = "must be an integer from 0 (no limit) to 1000000000"
 	StockRule   = "must be an integer from 0 to 1000000000000"
+	HoldRule    = "must be an integer from 0 (no bound of its own) to 86400"
 )
 
 // ErrWindow refuses a sale that would end before it starts.

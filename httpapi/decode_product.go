@@ -23,6 +23,7 @@ var (
 	errCurrentStock = engine.Invalid("currentStock", engine.StockRule)
 	errAdjustStock  = engine.Invalid("adjustStock", "must be an integer from -1000000000000 to 1000000000000, and not 0")
 	errBothStocks   = engine.Invalid("adjustStock", "can't stand beside currentStock")
+	errProductHold  = engine.Invalid("holdSeconds", engine.HoldRule)
 	errReason       = engine.Invalid("reason", "must be a string of at most 200 characters without control characters")
 	errNoChange     = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body asks for no change"}
 )
@@ -47,6 +48,8 @@ func takeTerms(c *engine.ProductChange, name string, value json.RawMessage) (kno
 		ok, err = set(&c.StartsAt, errStartsAt)(timeValue(value))
 	case "endsAt":
 		ok, err = set(&c.EndsAt, errEndsAt)(timeValue(value))
+	case "holdSeconds":
+		ok, err = set(&c.HoldSeconds, errProductHold)(integerValue(value, 0, engine.MaxHoldSeconds))
 	case "reason":
 		reason, isReason := plainText(value, 0, engine.MaxReason)
 		c.Reason = reason
@@ -112,7 +115,7 @@ func fillNewProduct(p *engine.NewProduct, terms *engine.ProductChange, initial *
 	p.Stock = engine.Stock{Initial: *initial, Current: *initial}
 	p.Terms = engine.Terms{
 		PerUserLimit: orZero(terms.PerUserLimit), Active: terms.Active == nil || *terms.Active,
-		StartsAt: orZero(terms.StartsAt), EndsAt: orZero(terms.EndsAt),
+		StartsAt: orZero(terms.StartsAt), EndsAt: orZero(terms.EndsAt), HoldSeconds: orZero(terms.HoldSeconds),
 	}
 	if p.ID == "" {
 		p.ID = newProductID()

@@ -80,6 +80,7 @@ func (f *fakeReserver) reserved() []engine.Reservation {
 
 // fakeStore stands in for the ledger.
 type fakeStore struct {
+	fakeHistory
 	mu       sync.Mutex
 	products []engine.Product
 	orders   map[engine.OrderID]engine.OrderView

@@ -10,7 +10,7 @@ import (
 	"flashsale/engine"
 )
 
-// Bounds of a page, in products.
+// Bounds of a page, in products or orders.
 const (
 	defaultPage = 50
 	maxPage     = 200
@@ -39,7 +39,7 @@ func (s *Server) getProducts(ctx *fasthttp.RequestCtx) {
 	}
 	if len(products) > limit {
 		products = products[:limit]
-		ctx.Response.Header.Set(fasthttp.HeaderLink, nextLink(string(ctx.Path()), limit, products[limit-1].ID))
+		ctx.Response.Header.Set(fasthttp.HeaderLink, nextLink(string(ctx.Path()), limit, []byte(products[limit-1].ID)))
 	}
 	body := []byte{'['}
 	for i := range products {
@@ -51,15 +51,22 @@ func (s *Server) getProducts(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, fasthttp.StatusOK, append(body, ']'))
 }
 
+// limitOf reads how long a page is to be.
+func limitOf(args *fasthttp.Args) (int, error) {
+	if !args.Has("limit") {
+		return defaultPage, nil
+	}
+	n, ok := parseInteger(args.Peek("limit"))
+	if !ok || n < 1 || n > maxPage {
+		return 0, errLimit
+	}
+	return int(n), nil
+}
+
 // pageOf reads limit and cursor.
 func pageOf(args *fasthttp.Args) (limit int, after string, err error) {
-	limit = defaultPage
-	if args.Has("limit") {
-		n, ok := parseInteger(args.Peek("limit"))
-		if !ok || n < 1 || n > maxPage {
-			return 0, "", errLimit
-		}
-		limit = int(n)
+	if limit, err = limitOf(args); err != nil {
+		return 0, "", err
 	}
 	if args.Has("cursor") {
 		id, err := base64.RawURLEncoding.DecodeString(string(args.Peek("cursor")))
@@ -71,8 +78,8 @@ func pageOf(args *fasthttp.Args) (limit int, after string, err error) {
 	return limit, after, nil
 }
 
-func nextLink(path string, limit int, last string) string {
-	cursor := base64.RawURLEncoding.EncodeToString([]byte(last))
+func nextLink(path string, limit int, last []byte) string {
+	cursor := base64.RawURLEncoding.EncodeToString(last)
 	return "<" + path + "?limit=" + strconv.Itoa(limit) + "&cursor=" + cursor + `>; rel="next"`
 }
 
@@ -181,6 +188,7 @@ func appendProduct(dst []byte, p *engine.Product) []byte {
 	dst = appendBoolMember(dst, `,"flashSaleActive":`, p.Terms.Active)
 	dst = appendOptionalTime(append(dst, `,"startsAt":`...), p.Terms.StartsAt)
 	dst = appendOptionalTime(append(dst, `,"endsAt":`...), p.Terms.EndsAt)
+	dst = appendIntMember(dst, `,"holdSeconds":`, p.Terms.HoldSeconds)
 	dst = appendIntMember(dst, `,"version":`, p.Version)
 	dst = appendTime(append(dst, `,"createdAt":`...), p.CreatedAt.UnixMilli())
 	return append(dst, '}')

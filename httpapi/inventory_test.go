@@ -19,13 +19,14 @@ func phone() engine.Product {
 	return engine.Product{
 		ID: "phone", Name: `The "Phone"`, PriceCents: 19905, Version: 3,
 		Stock:     engine.Stock{Initial: 10, Current: 5, Held: 2, Sold: 3},
-		Terms:     engine.Terms{PerUserLimit: 2, Active: true, StartsAt: time.UnixMilli(1_700_000_000_123)},
+		Terms:     engine.Terms{PerUserLimit: 2, Active: true, StartsAt: time.UnixMilli(1_700_000_000_123), HoldSeconds: 90},
 		CreatedAt: time.UnixMilli(1_600_000_000_000),
 	}
 }
 
 const phoneJSON = `{"id":"phone","name":"The \"Phone\"","price":199.05,"initialStock":10,"currentStock":5,"heldStock":2,
-	"soldStock":3,"perUserLimit":2,"flashSaleActive":true,"startsAt":"2023-11-14T22:13:20.123Z","endsAt":null,"version":3,
+	"soldStock":3,"perUserLimit":2,"flashSaleActive":true,"startsAt":"2023-11-14T22:13:20.123Z","endsAt":null,
+	"holdSeconds":90,"version":3,
 	"createdAt":"2020-09-13T12:26:40.000Z"}`
 
 func TestGetProduct(t *testing.T) {
@@ -37,7 +38,7 @@ func TestGetProduct(t *testing.T) {
 		require.Equal(t, `"3"`, got.header.Get("ETag"))
 		require.JSONEq(t, phoneJSON, got.body)
 	}
-	for _, no := range []string{"absent", "metrics", ".p", "%7Bp00%7D", "a%2Fb", strings.Repeat("p", 65)} {
+	for _, no := range []string{"absent", ".p", "%7Bp00%7D", "a%2Fb", strings.Repeat("p", 65)} {
 		h.send("GET", "/inventory/"+no, "").requireProblem(t, 404, engine.CodeNotFound)
 	}
 }
@@ -95,13 +96,14 @@ func TestListProductsRefuses(t *testing.T) {
 func TestCreateProduct(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	got := h.admin("POST", "/inventory", `{"id":"phone","name":"Zoë's phone","price":199.5,"initialStock":10,"perUserLimit":2,
-		"flashSaleActive":false,"startsAt":"2026-01-01T00:00:00+01:00","endsAt":"2026-01-02T00:00:00.1239Z","reason":"launch"}`)
+		"flashSaleActive":false,"startsAt":"2026-01-01T00:00:00+01:00","endsAt":"2026-01-02T00:00:00.1239Z","holdSeconds":86400,
+		"reason":"launch"}`)
 	require.Equal(t, 201, got.status, got.body)
 	require.Equal(t, `"1"`, got.header.Get("ETag"))
 	require.Equal(t, "/inventory/phone", got.header.Get("Location"))
 	require.JSONEq(t, `{"id":"phone","name":"Zoë's phone","price":199.50,"initialStock":10,"currentStock":10,"heldStock":0,
 		"soldStock":0,"perUserLimit":2,"flashSaleActive":false,"startsAt":"2025-12-31T23:00:00.000Z",
-		"endsAt":"2026-01-02T00:00:00.123Z","version":1,"createdAt":"2023-11-14T22:13:20.123Z"}`, got.body)
+		"endsAt":"2026-01-02T00:00:00.123Z","holdSeconds":86400,"version":1,"createdAt":"2023-11-14T22:13:20.123Z"}`, got.body)
 	require.Equal(t, "admin", h.store.created[0].Actor)
 	require.Equal(t, "launch", h.store.created[0].Reason)
 	require.EqualValues(t, 19950, h.store.created[0].PriceCents)
@@ -118,6 +120,7 @@ func TestCreateProductDefaults(t *testing.T) {
 		require.Equal(t, true, members["flashSaleActive"])
 		require.Nil(t, members["startsAt"])
 		require.EqualValues(t, 0, members["perUserLimit"])
+		require.EqualValues(t, 0, members["holdSeconds"])
 		seen[members["id"].(string)] = true
 	}
 	require.Len(t, seen, 2)
@@ -143,7 +146,6 @@ func TestCreateProductRefusesBadInput(t *testing.T) {
 		"price missing":           {`{"name":"x","initialStock":1}`, "price"},
 		"stock missing":           {`{"name":"x","price":1}`, "initialStock"},
 		"unknown field":           {with(`"colour":"red"`), "colour"},
-		"hold times come later":   {with(`"holdSeconds":60`), "holdSeconds"},
 		"current stock":           {with(`"currentStock":1`), "currentStock"},
 		"repeated field":          {with(`"name":"y"`), "name"},
 		"repeated by escape":      {with(`"nam\u0065":"y"`), "name"},
@@ -171,6 +173,10 @@ func TestCreateProductRefusesBadInput(t *testing.T) {
 		"limit negative":          {with(`"perUserLimit":-1`), "perUserLimit"},
 		"limit null":              {with(`"perUserLimit":null`), "perUserLimit"},
 		"limit too high":          {with(`"perUserLimit":1000000001`), "perUserLimit"},
+		"hold negative":           {with(`"holdSeconds":-1`), "holdSeconds"},
+		"hold over a day":         {with(`"holdSeconds":86401`), "holdSeconds"},
+		"hold 1.5":                {with(`"holdSeconds":1.5`), "holdSeconds"},
+		"hold null":               {with(`"holdSeconds":null`), "holdSeconds"},
 		"active a number":         {with(`"flashSaleActive":1`), "flashSaleActive"},
 		"active a string":         {with(`"flashSaleActive":"true"`), "flashSaleActive"},
 		"start no time":           {with(`"startsAt":"tomorrow"`), "startsAt"},
@@ -202,7 +208,7 @@ func TestCreateProductRefusesBadInput(t *testing.T) {
 func TestChangeProduct(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	got := h.admin("PUT", "/api/v1/inventory/phone", `{"name":"y","price":2.05,"perUserLimit":0,"flashSaleActive":false,
-		"startsAt":null,"endsAt":"2026-01-01T00:00:00Z","currentStock":0,"reason":"stop"}`, "If-Match", `"3"`)
+		"startsAt":null,"endsAt":"2026-01-01T00:00:00Z","currentStock":0,"holdSeconds":0,"reason":"stop"}`, "If-Match", `"3"`)
 	require.Equal(t, 200, got.status, got.body)
 	require.Equal(t, `"4"`, got.header.Get("ETag"))
 	c := h.store.changes[0]
@@ -213,6 +219,7 @@ func TestChangeProduct(t *testing.T) {
 	require.True(t, c.StartsAt.IsZero(), "null takes the limit away")
 	require.Equal(t, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), *c.EndsAt)
 	require.EqualValues(t, 0, *c.CurrentStock)
+	require.EqualValues(t, 0, *c.HoldSeconds)
 	require.Nil(t, c.AdjustStock)
 	require.EqualValues(t, 3, c.IfVersion)
 	require.Equal(t, "admin", c.Actor)
@@ -229,6 +236,7 @@ func TestChangeProduct(t *testing.T) {
 		require.EqualValues(t, -5, *last.AdjustStock)
 		require.Nil(t, last.Name)
 		require.Nil(t, last.StartsAt)
+		require.Nil(t, last.HoldSeconds)
 	}
 }
 
@@ -241,6 +249,7 @@ func TestChangeProductRefusesBadInput(t *testing.T) {
 		"adjust too far":   {`{"adjustStock":-1000000000001}`, "", "adjustStock"},
 		"adjust null":      {`{"adjustStock":null}`, "", "adjustStock"},
 		"current negative": {`{"currentStock":-1}`, "", "currentStock"},
+		"hold over a day":  {`{"holdSeconds":86401}`, "", "holdSeconds"},
 		"initial stock":    {`{"initialStock":1}`, "", "initialStock"},
 		"id":               {`{"id":"q"}`, "", "id"},
 		"version":          {`{"version":1}`, "", "version"},

@@ -39,6 +39,7 @@ type Reserver interface {
 type Orders interface {
 	// Order returns an order with its product, or an *engine.Error with CodeNotFound.
 	Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error)
+	History
 }
 
 // Catalog keeps the products. Its errors are *engine.Error where the caller is at fault.
@@ -51,6 +52,8 @@ type Catalog interface {
 	CreateProduct(ctx context.Context, p engine.NewProduct) (engine.Product, error)
 	// ChangeProduct changes a product and returns it as it is then. It checks a window of which only one end changes.
 	ChangeProduct(ctx context.Context, id string, c engine.ProductChange) (engine.Product, error)
+	// StockTotals sums up the live counters of all products.
+	StockTotals(ctx context.Context) (engine.StockTotals, error)
 }
 
 // Check asks something that the service lives on for a sign of life. Its name is shown; its error is only logged.

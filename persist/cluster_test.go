@@ -46,6 +46,16 @@ func TestOnAClusterOfThreePrimaries(t *testing.T) {
 	for _, product := range products {
 		s.awaitLedger(t, nodes[0], product, 20)
 	}
+	totals, err := nodes[1].store.StockTotals(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, engine.StockTotals{Products: 12, OutOfStock: 12, Initial: 240}, totals)
+	nodes[0].product(t, "encore", 20, onSale)
+	r, err := nodes[0].buy("encore", "fan", 1)
+	require.NoError(t, err)
+	page, err := nodes[1].store.OrdersOf(t.Context(), "fan", engine.OrderPlace{}, 10)
+	require.NoError(t, err)
+	require.Zero(t, page.LagMs)
+	require.Equal(t, []engine.OrderID{r.ID}, listedIDs(page.Orders))
 	require.Len(t, nodesWithKeys(t, primaries), 3, "the partitions are spread over all primaries")
 }
 

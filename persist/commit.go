@@ -86,7 +86,8 @@ type ledgerTx struct {
 	careful   bool // look every order up, and find the rows at fault one by one
 	products  map[string]ledgerProduct
 	old       map[engine.OrderID]oldOrder
-	atOnce    map[changeKey]bool // of the changes that the batch brings: in force in the ledger already
+	buried    map[engine.OrderID]bool // orders that were looked up and have dead letters
+	atOnce    map[changeKey]bool      // of the changes that the batch brings: in force in the ledger already
 }
 
 func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {
@@ -99,9 +100,8 @@ func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from positio
 	if err := t.lock(ctx); err != nil {
 		return from, err
 	}
-	v := judge(b, t.products, t.old)
-	v.dead = append(v.dead, b.unreadable...)
-	if err := t.writeOrders(ctx, &v); err != nil {
+	v, err := t.write(ctx)
+	if err != nil {
 		return from, err
 	}
 	to, err := t.finish(ctx, &v)
@@ -118,7 +118,7 @@ func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from positio
 // drainer commit an entry, once.
 const moveSequence = `
 UPDATE partitions
-   SET sequence = $4, orders = orders + $5, updated_at = now()
+   SET sequence = $4, orders = orders + $5, logged_at = coalesce($8, logged_at), updated_at = now()
  WHERE partition = $1 AND epoch = $2 AND namespace = $6 AND replid = $7 AND sequence = $3
    AND operator_hold IS NULL`
 
@@ -129,6 +129,8 @@ SELECT id, initial_stock, sold, change_taken FROM products WHERE id = ANY ($1) O
 const lockOrders = `
 SELECT id, status, quantity, version FROM orders WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
 
+const selectBuried = `SELECT DISTINCT order_id FROM dead_letters WHERE order_id = ANY ($1)`
+
 const selectChanges = `
 SELECT product_id, number, at_once
   FROM stock_changes JOIN unnest($1::text[], $2::bigint[]) AS c (product_id, number) USING (product_id, number)`
@@ -137,7 +139,7 @@ SELECT product_id, number, at_once
 func (t *ledgerTx) lock(ctx context.Context) error {
 	queue := &pgx.Batch{}
 	queue.Queue(moveSequence, t.partition, t.from.epoch.Number, t.batch.first-1, t.batch.last, t.batch.logged,
-		t.from.epoch.Namespace, t.from.epoch.Replid).Exec(func(tag pgconn.CommandTag) error {
+		t.from.epoch.Namespace, t.from.epoch.Replid, orNil(t.batch.loggedAt)).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != 1 {
 			return errMoved
 		}
@@ -145,9 +147,10 @@ func (t *ledgerTx) lock(ctx context.Context) error {
 	})
 	t.products = make(map[string]ledgerProduct)
 	queue.Queue(lockProducts, t.batch.products()).Query(t.readProducts)
-	t.old = make(map[engine.OrderID]oldOrder)
+	t.old, t.buried = make(map[engine.OrderID]oldOrder), make(map[engine.OrderID]bool)
 	if ids := t.ordersToLock(); len(ids) > 0 {
 		queue.Queue(lockOrders, ids).Query(t.readOrders)
+		queue.Queue(selectBuried, ids).Query(t.readBuried)
 	}
 	if products, numbers := t.batch.changeKeys(); len(products) > 0 {
 		t.atOnce = make(map[changeKey]bool)
@@ -159,13 +162,18 @@ func (t *ledgerTx) lock(ctx context.Context) error {
 	return nil
 }
 
+// ordersToLock returns the ids of orders that the ledger may have.
 func (t *ledgerTx) ordersToLock() []engine.OrderID {
-	if !t.careful {
-		return t.batch.changedOrders()
+	var ids []engine.OrderID
+	for i := range t.batch.orders {
+		if o := &t.batch.orders[i].Order; t.careful || o.Version > 1 {
+			ids = append(ids, o.ID)
+		}
 	}
-	ids := make([]engine.OrderID, len(t.batch.orders))
-	for i := range ids {
-		ids[i] = t.batch.orders[i].Order.ID
+	for i := range t.batch.unreadable {
+		if id := t.batch.unreadable[i].Order.ID; id != (engine.OrderID{}) {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }
@@ -200,130 +208,28 @@ func (t *ledgerTx) readOrders(rows pgx.Rows) error {
 	return err
 }
 
-// writeOrders inserts or updates the rows of a verdict. In a careful transaction the rows that Postgres refuses become
-// dead letters.
-func (t *ledgerTx) writeOrders(ctx context.Context, v *verdict) error {
-	if len(v.rows) == 0 {
+func (t *ledgerTx) readBuried(rows pgx.Rows) error {
+	var id engine.OrderID
+	_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+		t.buried[id] = true
 		return nil
-	}
+	})
+	return err
+}
+
+// write judges the batch and writes the rows that come of it.
+func (t *ledgerTx) write(ctx context.Context) (verdict, error) {
 	if t.careful {
-		return t.writeAround(ctx, v, v.rows)
+		return t.writeCarefully(ctx)
 	}
-	written, err := t.write(ctx, v.rows)
-	if err != nil {
-		return err
+	v := judge(t.batch, t.products, t.old)
+	v.dead = append(v.dead, t.batch.unreadable...)
+	if len(v.rows) == 0 {
+		return v, nil
 	}
-	if written != int64(len(v.rows)) {
-		return errConflict
+	written, err := t.writeRows(ctx, v.rows)
+	if err == nil && written != int64(len(v.rows)) {
+		err = errConflict
 	}
-	return nil
-}
-
-// writeAround halves the rows until those at fault stand alone.
-func (t *ledgerTx) writeAround(ctx context.Context, v *verdict, rows []engine.Order) error {
-	savepoint, err := t.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("savepoint: %w", err)
-	}
-	_, err = t.insert(ctx, savepoint, rows)
-	if err == nil {
-		return savepoint.Commit(ctx)
-	}
-	if rollback := savepoint.Rollback(ctx); rollback != nil {
-		return fmt.Errorf("savepoint: %w", errors.Join(rollback, err))
-	}
-	if !isDataError(err) {
-		return err
-	}
-	if len(rows) == 1 {
-		v.bury(rows[0], t.record(rows[0].ID), err, t.old)
-		return nil
-	}
-	half := len(rows) / 2
-	return errors.Join(t.writeAround(ctx, v, rows[:half]), t.writeAround(ctx, v, rows[half:]))
-}
-
-// record returns the log's own words for an order.
-func (t *ledgerTx) record(id engine.OrderID) string {
-	for i := range t.batch.orders {
-		if t.batch.orders[i].Order.ID == id {
-			return t.batch.orders[i].Record
-		}
-	}
-	return ""
-}
-
-// bury turns a row that Postgres refuses into a dead letter: it moves no counter.
-func (v *verdict) bury(o engine.Order, record string, err error, old map[engine.OrderID]oldOrder) {
-	v.deltas[o.Product] -= sold(o.Status, o.Quantity) - soldBefore(old, o.ID)
-	v.dead = append(v.dead, engine.LoggedOrder{Order: o, Record: record, Err: err})
-}
-
-// insertOrders adds new orders and brings the rows of changed ones along, never backwards.
-const insertOrders = `
-INSERT INTO orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at,
-                    updated_at, expires_at, reason)
-SELECT id, $1, product_id, user_id, quantity, status, version, $2, sequence, idx, created_at, updated_at, expires_at,
-       nullif(reason, '')
-  FROM unnest($3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::int[],
-              $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[])
-       AS o (id, product_id, user_id, quantity, status, version, sequence, idx, created_at, updated_at, expires_at, reason)
-ON CONFLICT (id) DO UPDATE
-   SET quantity = excluded.quantity, status = excluded.status, version = excluded.version, epoch = excluded.epoch,
-       sequence = excluded.sequence, idx = excluded.idx, updated_at = excluded.updated_at,
-       expires_at = excluded.expires_at, reason = excluded.reason
- WHERE orders.version < excluded.version`
-
-// insert writes rows and returns how many it wrote.
-func (t *ledgerTx) insert(ctx context.Context, tx pgx.Tx, rows []engine.Order) (int64, error) {
-	c := newColumns(len(rows))
-	for i := range rows {
-		c.add(&rows[i])
-	}
-	tag, err := tx.Exec(ctx, insertOrders, t.partition, t.from.epoch.Number, c.ids, c.products, c.users, c.quantities,
-		c.statuses, c.versions, c.sequences, c.indexes, c.created, c.updated, c.expires, c.reasons)
-	if err != nil {
-		return 0, fmt.Errorf("insert orders: %w", err)
-	}
-	return tag.RowsAffected(), nil
-}
-
-// columns are rows turned sideways, as unnest takes them.
-type columns struct {
-	ids                             []engine.OrderID
-	products, users, statuses       []string
-	quantities, versions, sequences []int64
-	indexes                         []int32
-	created, updated                []time.Time
-	expires                         []*time.Time
-	reasons                         []string
-}
-
-func newColumns(n int) *columns {
-	return &columns{
-		ids: make([]engine.OrderID, 0, n), products: make([]string, 0, n), users: make([]string, 0, n),
-		statuses: make([]string, 0, n), quantities: make([]int64, 0, n), versions: make([]int64, 0, n),
-		sequences: make([]int64, 0, n), indexes: make([]int32, 0, n), created: make([]time.Time, 0, n),
-		updated: make([]time.Time, 0, n), expires: make([]*time.Time, 0, n), reasons: make([]string, 0, n),
-	}
-}
-
-func (c *columns) add(o *engine.Order) {
-	c.ids = append(c.ids, o.ID)
-	c.products = append(c.products, o.Product)
-	c.users = append(c.users, o.User)
-	c.statuses = append(c.statuses, string(o.Status))
-	c.quantities = append(c.quantities, o.Quantity)
-	c.versions = append(c.versions, o.Version)
-	c.sequences = append(c.sequences, int64(o.Sequence))
-	c.indexes = append(c.indexes, int32(o.Index))
-	c.created = append(c.created, time.UnixMilli(o.CreatedAtMs))
-	c.updated = append(c.updated, time.UnixMilli(o.UpdatedAtMs))
-	c.reasons = append(c.reasons, o.Reason)
-	var expires *time.Time
-	if o.ExpiresAtMs != 0 {
-		t := time.UnixMilli(o.ExpiresAtMs)
-		expires = &t
-	}
-	c.expires = append(c.expires, expires)
+	return v, err
 }

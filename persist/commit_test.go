@@ -16,7 +16,7 @@ import (
 )
 
 // ledger is a migrated ledger with one partition in epoch 1 and the product "lamp".
-func ledger(t *testing.T, units int64) *pgxpool.Pool {
+func ledger(t testing.TB, units int64) *pgxpool.Pool {
 	t.Helper()
 	url := devtest.Database(t)
 	pool, err := Connect(t.Context(), url, 4)
@@ -31,13 +31,13 @@ func ledger(t *testing.T, units int64) *pgxpool.Pool {
 	return pool
 }
 
-func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+func exec(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), sql, args...)
 	require.NoError(t, err)
 }
 
-func connOf(t *testing.T, pool *pgxpool.Pool) *pgx.Conn {
+func connOf(t testing.TB, pool *pgxpool.Pool) *pgx.Conn {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
@@ -45,14 +45,14 @@ func connOf(t *testing.T, pool *pgxpool.Pool) *pgx.Conn {
 	return conn.Conn()
 }
 
-func positionOf(t *testing.T, pool *pgxpool.Pool) position {
+func positionOf(t testing.TB, pool *pgxpool.Pool) position {
 	t.Helper()
 	at, err := readPosition(t.Context(), pool, 0)
 	require.NoError(t, err)
 	return at
 }
 
-func count(t *testing.T, pool *pgxpool.Pool, sql string) (n int64) {
+func count(t testing.TB, pool *pgxpool.Pool, sql string) (n int64) {
 	t.Helper()
 	require.NoError(t, pool.QueryRow(t.Context(), sql).Scan(&n))
 	return n
@@ -229,5 +229,5 @@ func TestFoldKeepsTheLastStateOfEachOrder(t *testing.T) {
 	require.Len(t, b.orders, 2)
 	require.Len(t, b.unreadable, 1)
 	require.Equal(t, []string{"lamp", "sofa"}, b.products())
-	require.Equal(t, []engine.OrderID{first.Orders[1].Order.ID}, b.changedOrders())
+	require.Equal(t, []engine.OrderID{first.Orders[1].Order.ID}, (&ledgerTx{batch: b}).ordersToLock())
 }

@@ -14,7 +14,7 @@ import (
 // copyOrders is the fast way for orders that the ledger has not seen: no conflict to look for, no arrays to take apart.
 const copyOrders = `
 COPY orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at,
-             expires_at, reason)
+             expires_at, reason, idempotency_key, idempotency_request)
 FROM STDIN (FORMAT binary)`
 
 // The binary format of COPY (https://www.postgresql.org/docs/current/sql-copy.html): a header, rows of fields each with
@@ -22,7 +22,7 @@ FROM STDIN (FORMAT binary)`
 const (
 	copyHeader   = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 	copyTrailer  = "\xff\xff"
-	copyColumns  = 14
+	copyColumns  = 16
 	copyNull     = "\xff\xff\xff\xff"
 	copyRowBytes = 256 // about, for the buffer's first size
 
@@ -30,14 +30,33 @@ const (
 	postgresEpochMs = 946_684_800_000
 )
 
-// write brings rows to the ledger and returns how many it wrote.
-func (t *ledgerTx) write(ctx context.Context, rows []engine.Order) (int64, error) {
+// writeRows brings rows to the ledger and returns how many it wrote: those of new orders by COPY, the others beside what is
+// there.
+func (t *ledgerTx) writeRows(ctx context.Context, rows []engine.Order) (written int64, err error) {
+	fresh, changed := t.split(rows)
+	if len(fresh) > 0 {
+		written, err = copyIn(ctx, t.Conn().PgConn(), t.partition, t.from.epoch.Number, fresh)
+	}
+	if err != nil || len(changed) == 0 {
+		return written, err
+	}
+	updated, err := t.insert(ctx, t.Tx, changed)
+	return written + updated, err
+}
+
+// split tells the rows that the ledger does not have from those that it has. It is not asked about orders of version 1.
+func (t *ledgerTx) split(rows []engine.Order) (fresh, changed []engine.Order) {
+	if len(t.old) == 0 {
+		return rows, nil
+	}
 	for i := range rows {
-		if rows[i].Version > 1 {
-			return t.insert(ctx, t.Tx, rows)
+		if _, known := t.old[rows[i].ID]; known {
+			changed = append(changed, rows[i])
+		} else {
+			fresh = append(fresh, rows[i])
 		}
 	}
-	return copyIn(ctx, t.Conn().PgConn(), t.partition, t.from.epoch.Number, rows)
+	return fresh, changed
 }
 
 // copyIn writes new orders and returns how many. A row that the ledger has already is a unique violation.
@@ -80,10 +99,17 @@ func appendRow(b []byte, partition int, epoch uint64, o *engine.Order) []byte {
 	} else {
 		b = appendTime(b, o.ExpiresAtMs)
 	}
-	if o.Reason == "" {
+	b = appendTextOrNull(b, o.Reason)
+	b = appendTextOrNull(b, o.IdempotencyKey)
+	return appendTextOrNull(b, o.Request)
+}
+
+// appendTextOrNull writes NULL for no text.
+func appendTextOrNull(b []byte, s string) []byte {
+	if s == "" {
 		return append(b, copyNull...)
 	}
-	return appendText(b, o.Reason)
+	return appendText(b, s)
 }
 
 func appendText(b []byte, s string) []byte {

@@ -24,9 +24,11 @@ const buryLetter = `
 INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
 VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9, $10)`
 
-const countRefused = `
+const countOrders = `
 UPDATE partitions
-   SET refused = refused + $2, rebuild_reason = coalesce(rebuild_reason, nullif($3, ''))
+   SET pending_orders = pending_orders + $2, confirmed_orders = confirmed_orders + $3,
+       cancelled_orders = cancelled_orders + $4, expired_orders = expired_orders + $5, failed_orders = failed_orders + $6,
+       refused = refused + $7, rebuild_reason = coalesce(rebuild_reason, nullif($8, ''))
  WHERE partition = $1`
 
 const announce = `SELECT pg_notify($1, $2)`
@@ -49,10 +51,11 @@ func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
 		t.queueDead(queue, &v.dead[i])
 	}
 	n, reason := int64(len(v.refused)+len(v.dead)), v.rebuildReason()
-	if n > 0 || reason != "" {
-		to.refused += n
-		to.rebuildReason = cmp.Or(to.rebuildReason, reason)
-		queue.Queue(countRefused, t.partition, n, reason)
+	to.refused += n
+	to.rebuildReason = cmp.Or(to.rebuildReason, reason)
+	if moved := t.tally(v); n > 0 || reason != "" || !moved.still() {
+		queue.Queue(countOrders, t.partition, moved[engine.StatusPending], moved[engine.StatusConfirmed],
+			moved[engine.StatusCancelled], moved[engine.StatusExpired], moved[engine.StatusFailed], n, reason)
 	}
 	queue.Queue(announce, watermarkChannel, announcement(t.partition, to.watermark()))
 	if err := t.SendBatch(ctx, queue).Close(); err != nil {
@@ -89,6 +92,7 @@ UPDATE products p
        active         = CASE WHEN c.at_once OR $4 THEN p.active ELSE c.active END,
        starts_at      = CASE WHEN c.at_once OR $4 THEN p.starts_at ELSE c.starts_at END,
        ends_at        = CASE WHEN c.at_once OR $4 THEN p.ends_at ELSE c.ends_at END,
+       hold_seconds   = CASE WHEN c.at_once OR $4 THEN p.hold_seconds ELSE c.hold_seconds END,
        version        = p.version + CASE WHEN c.at_once OR $4 THEN 0 ELSE 1 END
   FROM stock_changes c
  WHERE p.id = $1 AND c.product_id = p.id AND c.number = $2 AND p.change_taken = $2 - 1`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"flashsale/engine"
 )
@@ -12,16 +13,23 @@ import (
 type batch struct {
 	first, last uint64               // sequences of the entries
 	logged      int64                // orders that the entries name, for the running count
+	loggedAt    time.Time            // of the last entry that says so, by the clock of Redis; zero = none does
 	orders      []engine.LoggedOrder // the last state of each order, by id
 	unreadable  []engine.LoggedOrder // records that nobody can read, of orders and of changes
 	changes     []*engine.TakenChange
 }
+
+// maxEntryMs is the end of the year 9999: a time beyond it is a broken entry's, and Postgres might not take it.
+const maxEntryMs = 253_402_300_800_000
 
 // fold keeps the last state of each order. Entries must be in order and without gaps.
 func fold(entries []engine.Entry) batch {
 	b := batch{first: entries[0].Sequence, last: entries[len(entries)-1].Sequence}
 	places := make(map[engine.OrderID]int)
 	for i := range entries {
+		if ms := entries[i].TimeMs; ms > 0 && ms < maxEntryMs {
+			b.loggedAt = time.UnixMilli(ms)
+		}
 		if entries[i].Change != nil {
 			b.addChange(entries[i].Change, entries[i].Sequence)
 		}
@@ -83,17 +91,6 @@ func (b *batch) changeKeys() (products []string, numbers []int64) {
 		products, numbers = append(products, c.Product), append(numbers, c.Number)
 	}
 	return products, numbers
-}
-
-// changedOrders returns the ids of orders that may have a row already, sorted.
-func (b *batch) changedOrders() []engine.OrderID {
-	var ids []engine.OrderID
-	for i := range b.orders {
-		if b.orders[i].Order.Version > 1 {
-			ids = append(ids, b.orders[i].Order.ID)
-		}
-	}
-	return ids
 }
 
 // cut returns the first entries that name about so many orders: whole entries, at least one.

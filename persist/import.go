@@ -69,6 +69,7 @@ var describing = []importColumn{
 	{"active", func(p *engine.NewProduct) any { return p.Terms.Active }},
 	{"starts_at", func(p *engine.NewProduct) any { return orNil(p.Terms.StartsAt) }},
 	{"ends_at", func(p *engine.NewProduct) any { return orNil(p.Terms.EndsAt) }},
+	{"hold_seconds", func(p *engine.NewProduct) any { return p.Terms.HoldSeconds }},
 }
 
 // firstChange is the number of the change that makes a product.

@@ -16,16 +16,18 @@ import (
 
 // KeeperConfig are the settings of a keeper. Zero values become the defaults.
 type KeeperConfig struct {
-	BatchOrders int           // orders a transaction, about; default 5000
-	OrderGrace  time.Duration // how long a drained order stays in Redis; default 10 s
-	LockTTL     time.Duration // buyer lock, to be restored by a rebuild; 0 = off
-	Logger      *slog.Logger  // nil = slog.Default()
-	Metrics     *metrics.Set  // nil = a set of its own
+	BatchOrders    int           // orders a transaction, about; default 5000
+	OrderGrace     time.Duration // how long a drained order stays in Redis; default 10 s
+	LockTTL        time.Duration // buyer lock, to be restored by a rebuild; 0 = off
+	IdempotencyTTL time.Duration // how long a request is known by its key, to be restored by a rebuild; default 24 h
+	Logger         *slog.Logger  // nil = slog.Default()
+	Metrics        *metrics.Set  // nil = a set of its own
 }
 
 const (
-	defaultBatchOrders = 5000
-	defaultOrderGrace  = 10 * time.Second
+	defaultBatchOrders    = 5000
+	defaultOrderGrace     = 10 * time.Second
+	defaultIdempotencyTTL = 24 * time.Hour
 )
 
 func (c KeeperConfig) withDefaults() KeeperConfig {
@@ -34,6 +36,9 @@ func (c KeeperConfig) withDefaults() KeeperConfig {
 	}
 	if c.OrderGrace == 0 {
 		c.OrderGrace = defaultOrderGrace
+	}
+	if c.IdempotencyTTL < time.Millisecond {
+		c.IdempotencyTTL = defaultIdempotencyTTL
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -50,13 +55,14 @@ type Keeper struct {
 	engine  *engine.Engine
 	config  KeeperConfig
 	metrics *keeperMetrics
+	hands   *hands
 }
 
 // NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
 func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keeper {
 	config = config.withDefaults()
 	registerGauges(config.Metrics, e)
-	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics)}
+	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions())}
 }
 
 // Run follows all partitions until ctx ends. Faults of Redis and Postgres do not end it.

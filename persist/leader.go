@@ -229,7 +229,10 @@ func (l *leader) step(ctx context.Context, keys engine.Keys, at position, block 
 	// beyond a transaction's bound is read again, in smaller portions.
 	commitCtx, cancel := l.lasting(ctx, carefulTimeout)
 	defer cancel()
-	to, err = commit(commitCtx, l.conn, l.partition, at, cut(entries, l.config.BatchOrders))
+	entries = cut(entries, l.config.BatchOrders)
+	l.hands.take(l.partition, at.epoch.Number, entries)
+	to, err = commit(commitCtx, l.conn, l.partition, at, entries)
+	l.hands.release(l.partition)
 	if err != nil {
 		return at, false, err
 	}

@@ -98,7 +98,8 @@ func (s *Store) ledgerOrder(ctx context.Context, id engine.OrderID) (engine.Orde
 func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
 	const query = `
 SELECT o.product_id, o.user_id, o.quantity, o.status, o.version, o.sequence, o.idx, o.created_at, o.updated_at,
-       o.expires_at, coalesce(o.reason, ''), coalesce(p.name, ''), coalesce(p.price_cents, 0)
+       o.expires_at, coalesce(o.reason, ''), coalesce(o.idempotency_key, ''), coalesce(o.idempotency_request, ''),
+       coalesce(p.name, ''), coalesce(p.price_cents, 0)
   FROM orders o LEFT JOIN products p ON p.id = o.product_id
  WHERE o.id = $1`
 	view := engine.OrderView{Durable: true}
@@ -106,7 +107,8 @@ SELECT o.product_id, o.user_id, o.quantity, o.status, o.version, o.sequence, o.i
 	var created, updated time.Time
 	var expires *time.Time
 	err := s.pool.QueryRow(ctx, query, id).Scan(&view.Product, &view.User, &view.Quantity, &view.Status, &view.Version,
-		&view.Sequence, &view.Index, &created, &updated, &expires, &view.Reason, &view.ProductName, &view.PriceCents)
+		&view.Sequence, &view.Index, &created, &updated, &expires, &view.Reason,
+		&view.IdempotencyKey, &view.Request, &view.ProductName, &view.PriceCents)
 	if err != nil {
 		return view, orNoOrder(err, id)
 	}

@@ -94,6 +94,7 @@ func (s *stack) startShut(t testing.TB) *node {
 	lanes := run(t, e.Run)
 	ledger := run(t, keeper.Run)
 	n := &node{Engine: e, store: persist.NewStore(pool, e)}
+	n.store.WatchDrain(keeper)
 	n.stop = func() { lanes(); ledger() }
 	t.Cleanup(n.stop)
 	return n

@@ -35,20 +35,22 @@ const settleTimeout = 3 * time.Second
 func (s *Store) CreateProduct(ctx context.Context, p engine.NewProduct) (engine.Product, error) {
 	const insert = `
 WITH product AS (
-    INSERT INTO products (id, partition, name, price_cents, initial_stock, per_user_limit, active, starts_at, ends_at, change_number)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)
+    INSERT INTO products (id, partition, name, price_cents, initial_stock, per_user_limit, active, starts_at, ends_at,
+                          hold_seconds, change_number)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $12, 1)
     RETURNING id
 )
 INSERT INTO stock_changes (product_id, number, kind, amount, at_once, name, price_cents, per_user_limit, active, starts_at,
-                           ends_at, actor, reason)
-SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $10, $11 FROM product`
+                           ends_at, hold_seconds, actor, reason)
+SELECT id, 1, 'add', $5, true, $3, $4, $6, $7, $8, $9, $12, $10, $11 FROM product`
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
 		return engine.Product{}, ledgerError("create product "+p.ID, err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
 	_, err = tx.Exec(ctx, insert, p.ID, s.engine.PartitionOf(p.ID), p.Name, p.PriceCents, p.Stock.Initial,
-		p.Terms.PerUserLimit, p.Terms.Active, orNil(p.Terms.StartsAt), orNil(p.Terms.EndsAt), p.Actor, p.Reason)
+		p.Terms.PerUserLimit, p.Terms.Active, orNil(p.Terms.StartsAt), orNil(p.Terms.EndsAt), p.Actor, p.Reason,
+		p.Terms.HoldSeconds)
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == pgerrcode.UniqueViolation {
 		return engine.Product{}, errProductExists
@@ -181,6 +183,7 @@ func merge(p engine.Product, c engine.ProductChange) engine.Product {
 	set(&p.Terms.Active, c.Active)
 	set(&p.Terms.StartsAt, c.StartsAt)
 	set(&p.Terms.EndsAt, c.EndsAt)
+	set(&p.Terms.HoldSeconds, c.HoldSeconds)
 	return p
 }
 
@@ -198,10 +201,10 @@ func writeChange(ctx context.Context, tx pgx.Tx, p engine.Product, number int64,
 	atOnce := !lower && amount >= 0
 	const audit = `
 INSERT INTO stock_changes (product_id, number, kind, amount, at_once, name, price_cents, per_user_limit, active, starts_at,
-                           ends_at, actor, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+                           ends_at, hold_seconds, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 	_, err := tx.Exec(ctx, audit, p.ID, number, kind, amount, atOnce, p.Name, p.PriceCents, p.Terms.PerUserLimit,
-		p.Terms.Active, orNil(p.Terms.StartsAt), orNil(p.Terms.EndsAt), c.Actor, c.Reason)
+		p.Terms.Active, orNil(p.Terms.StartsAt), orNil(p.Terms.EndsAt), p.Terms.HoldSeconds, c.Actor, c.Reason)
 	if err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func putInForce(ctx context.Context, tx pgx.Tx, product string, number int64) er
 	const update = `
 UPDATE products p
    SET name = c.name, price_cents = c.price_cents, per_user_limit = c.per_user_limit, active = c.active,
-       starts_at = c.starts_at, ends_at = c.ends_at, version = p.version + 1, updated_at = now()
+       starts_at = c.starts_at, ends_at = c.ends_at, hold_seconds = c.hold_seconds, version = p.version + 1, updated_at = now()
   FROM stock_changes c
  WHERE p.id = $1 AND c.product_id = p.id AND c.number = $2`
 	_, err := tx.Exec(ctx, update, product, number)
@@ -246,7 +249,8 @@ func (s *Store) settle(ctx context.Context, product string) error {
 }
 
 const selectPending = `
-SELECT c.product_id, c.number, c.kind = 'lower', c.amount, c.per_user_limit, c.active, c.starts_at, c.ends_at
+SELECT c.product_id, c.number, c.kind = 'lower', c.amount, c.per_user_limit, c.active, c.starts_at, c.ends_at,
+       c.hold_seconds
   FROM products p JOIN stock_changes c ON c.product_id = p.id AND c.number = p.change_number
  WHERE p.change_number > p.change_taken`
 
@@ -264,7 +268,8 @@ func pendingChange(ctx context.Context, db querier, product string) (change engi
 func scanChange(row pgx.Row) (engine.Change, error) {
 	var c engine.Change
 	var starts, ends *time.Time
-	err := row.Scan(&c.Product, &c.Number, &c.Lower, &c.Amount, &c.Terms.PerUserLimit, &c.Terms.Active, &starts, &ends)
+	err := row.Scan(&c.Product, &c.Number, &c.Lower, &c.Amount, &c.Terms.PerUserLimit, &c.Terms.Active, &starts, &ends,
+		&c.Terms.HoldSeconds)
 	c.Terms.StartsAt, c.Terms.EndsAt = orZero(starts), orZero(ends)
 	return c, err
 }

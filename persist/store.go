@@ -16,7 +16,11 @@ import (
 type Store struct {
 	pool   *pgxpool.Pool
 	engine *engine.Engine
+	hands  *hands // of the drainer of the same process; nil = it has none
 }
+
+// WatchDrain shows what the drainers of the same process have in hand. It is called before the store is used.
+func (s *Store) WatchDrain(k *Keeper) { s.hands = k.hands }
 
 // NewStore returns a store on a pool made by [Connect] and the engine of the same process.
 func NewStore(pool *pgxpool.Pool, e *engine.Engine) *Store { return &Store{pool: pool, engine: e} }
@@ -30,8 +34,8 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 const selectProduct = `
-SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, version, change_number,
-       change_taken, created_at
+SELECT id, name, price_cents, initial_stock, sold, per_user_limit, active, starts_at, ends_at, hold_seconds, version,
+       change_number, change_taken, created_at
   FROM products`
 
 // productRow is a product as the ledger has it.
@@ -45,7 +49,7 @@ func scanProduct(row pgx.Row) (productRow, error) {
 	var p productRow
 	var starts, ends *time.Time
 	err := row.Scan(&p.ID, &p.Name, &p.PriceCents, &p.Stock.Initial, &p.Stock.Sold, &p.Terms.PerUserLimit,
-		&p.Terms.Active, &starts, &ends, &p.Version, &p.changeNumber, &p.changeTaken, &p.CreatedAt)
+		&p.Terms.Active, &starts, &ends, &p.Terms.HoldSeconds, &p.Version, &p.changeNumber, &p.changeTaken, &p.CreatedAt)
 	if err != nil {
 		return p, err
 	}

@@ -192,9 +192,9 @@ func TestAKilledImportLeavesNothing(t *testing.T) {
 
 func TestAnExportIsImportedIntoAnEmptySystem(t *testing.T) {
 	from, to := newMigratedStores(t), newMigratedStores(t)
-	const input = "id,name,price,initialStock,perUserLimit,flashSaleActive,startsAt,endsAt\n" +
-		"-a,\"=HYPERLINK(\"\"x\"\"), 'quoted'\",0.05,3,2,false,2030-01-01T00:00:00Z,2031-01-01T00:00:00.007Z\n" +
-		"b,'=1,19,0,,,,\n" + "c,漢字 🛒,10000000000,1000000000000,,TRUE,,\n"
+	const input = "id,name,price,initialStock,perUserLimit,flashSaleActive,startsAt,endsAt,holdSeconds\n" +
+		"-a,\"=HYPERLINK(\"\"x\"\"), 'quoted'\",0.05,3,2,false,2030-01-01T00:00:00Z,2031-01-01T00:00:00.007Z,90\n" +
+		"b,'=1,19,0,,,,,\n" + "c,漢字 🛒,10000000000,1000000000000,,TRUE,,,\n"
 	require.Zero(t, runProducts(t, from.env(), input, "import", "--wait=0", "-").code)
 	folder := t.TempDir()
 	file := filepath.Join(folder, "products.csv")
@@ -202,9 +202,9 @@ func TestAnExportIsImportedIntoAnEmptySystem(t *testing.T) {
 	require.Equal(t, ran{}, exported)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, "id,name,price,initialStock,perUserLimit,flashSaleActive,startsAt,endsAt\n"+
-		"'-a,\"'=HYPERLINK(\"\"x\"\"), 'quoted'\",0.05,3,2,false,2030-01-01T00:00:00.000Z,2031-01-01T00:00:00.007Z\n"+
-		"b,'=1,19.00,0,0,true,,\n"+"c,漢字 🛒,10000000000.00,1000000000000,0,true,,\n", string(text))
+	require.Equal(t, "id,name,price,initialStock,perUserLimit,flashSaleActive,startsAt,endsAt,holdSeconds\n"+
+		"'-a,\"'=HYPERLINK(\"\"x\"\"), 'quoted'\",0.05,3,2,false,2030-01-01T00:00:00.000Z,2031-01-01T00:00:00.007Z,90\n"+
+		"b,'=1,19.00,0,0,true,,,0\n"+"c,漢字 🛒,10000000000.00,1000000000000,0,true,,,0\n", string(text))
 	left, err := os.ReadDir(folder)
 	require.NoError(t, err)
 	require.Len(t, left, 1, "nothing half written is left")
@@ -212,8 +212,8 @@ func TestAnExportIsImportedIntoAnEmptySystem(t *testing.T) {
 	require.Zero(t, runProducts(t, to.env(), "", "import", "--wait=0", file).code)
 	require.Equal(t, string(text), runProducts(t, to.env(), "", "export", "-").output)
 	counted := runProducts(t, to.env(), "", "export", "--stock").output
-	require.Contains(t, counted, "endsAt,currentStock,heldStock,soldStock\n")
-	require.Contains(t, counted, "\nc,漢字 🛒,10000000000.00,1000000000000,0,true,,,1000000000000,0,0\n")
+	require.Contains(t, counted, "holdSeconds,currentStock,heldStock,soldStock\n")
+	require.Contains(t, counted, "\nc,漢字 🛒,10000000000.00,1000000000000,0,true,,,0,1000000000000,0,0\n")
 }
 
 func TestAFailedExportLeavesTheOldFile(t *testing.T) {

@@ -139,8 +139,10 @@ func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 	}
 	n.store = persist.NewStore(n.pool, n.engine)
 	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
-		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, Metrics: n.metrics,
+		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, IdempotencyTTL: config.KeyTTL,
+		Metrics: n.metrics,
 	})
+	n.store.WatchDrain(n.keeper)
 	return nil
 }
 

@@ -33,6 +33,7 @@ var columns = []column{
 	{"flashSaleActive", optional, "must be true or false", readActive, writeActive},
 	moment("startsAt", func(p *engine.Product) *time.Time { return &p.Terms.StartsAt }),
 	moment("endsAt", func(p *engine.Product) *time.Time { return &p.Terms.EndsAt }),
+	whole("holdSeconds", optional, engine.HoldRule, engine.MaxHoldSeconds, func(p *engine.Product) *int64 { return &p.Terms.HoldSeconds }),
 }
 
 // counters are columns that are only written.

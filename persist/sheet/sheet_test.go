@@ -187,6 +187,9 @@ func TestWrongLines(t *testing.T) {
 			require.Equal(t, c.want, problems)
 		})
 	}
+	_, problems, err := Read(strings.NewReader("id,name,price,initialStock,holdSeconds\na,n,1,1,86401\n"))
+	require.NoError(t, err)
+	require.Equal(t, []Problem{{2, "holdSeconds " + engine.HoldRule + `; it is "86401"`}}, problems)
 }
 
 func TestRowsOfWrongLinesKeepTheirIDs(t *testing.T) {

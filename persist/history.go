@@ -1,0 +1,75 @@
+package persist
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flashsale/engine"
+)
+
+// selectUserOrders has a user's orders, newest first, with those that only have dead letters: these have failed, and their
+// times are those of their burial, as where one is looked up by its id.
+const selectUserOrders = `
+SELECT l.id, l.product_id, l.user_id, l.quantity, l.status, l.version, l.sequence, l.idx, l.created_at, l.updated_at,
+       l.expires_at, l.reason, coalesce(p.name, ''), coalesce(p.price_cents, 0)
+  FROM (
+    (SELECT id, product_id, user_id, quantity, status, version, sequence, idx, created_at, updated_at, expires_at,
+            coalesce(reason, '') AS reason
+       FROM orders
+      WHERE user_id = $1 AND (created_at, id) < ($2, $3)
+      ORDER BY created_at DESC, id DESC
+      LIMIT $4)
+    UNION ALL
+    (SELECT order_id, coalesce(product_id, ''), user_id, coalesce(quantity, 0), 'failed', 0, sequence, idx, buried_at,
+            buried_at, NULL, reason
+       FROM (SELECT DISTINCT ON (order_id) d.*, date_trunc('milliseconds', d.created_at) AS buried_at
+               FROM dead_letters d
+              WHERE d.user_id = $1 AND d.order_id IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.id = d.order_id)
+              ORDER BY order_id, d.id DESC) last
+      WHERE (buried_at, order_id) < ($2, $3)
+      ORDER BY buried_at DESC, order_id DESC
+      LIMIT $4)) l
+  LEFT JOIN products p ON p.id = l.product_id
+ ORDER BY l.created_at DESC, l.id DESC
+ LIMIT $4`
+
+// OrdersOf returns at most limit orders of a user, newest first, beginning behind a place. It waits for the ledger to
+// have what Redis has, and says how far behind it is where that takes too long.
+func (s *Store) OrdersOf(ctx context.Context, user string, after engine.OrderPlace, limit int) (engine.OrderPage, error) {
+	lagMs, err := s.catchUp(ctx)
+	if err != nil {
+		return engine.OrderPage{}, err
+	}
+	since := time.UnixMilli(after.CreatedAtMs)
+	if after == (engine.OrderPlace{}) {
+		since = endOfTime
+	}
+	rows, err := s.pool.Query(ctx, selectUserOrders, user, since, after.ID, limit)
+	if err != nil {
+		return engine.OrderPage{}, ledgerError("orders of a user", err)
+	}
+	orders, err := pgx.CollectRows(rows, scanUserOrder)
+	if err != nil {
+		return engine.OrderPage{}, ledgerError("orders of a user", err)
+	}
+	return engine.OrderPage{Orders: orders, LagMs: lagMs}, nil
+}
+
+// endOfTime is later than any order.
+var endOfTime = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func scanUserOrder(row pgx.CollectableRow) (engine.OrderView, error) {
+	view := engine.OrderView{Durable: true}
+	var created, updated time.Time
+	var expires *time.Time
+	err := row.Scan(&view.ID, &view.Product, &view.User, &view.Quantity, &view.Status, &view.Version, &view.Sequence,
+		&view.Index, &created, &updated, &expires, &view.Reason, &view.ProductName, &view.PriceCents)
+	view.CreatedAtMs, view.UpdatedAtMs = created.UnixMilli(), updated.UnixMilli()
+	if expires != nil {
+		view.ExpiresAtMs = expires.UnixMilli()
+	}
+	return view, err
+}
