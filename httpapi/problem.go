@@ -170,7 +170,7 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 		h.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64(seconds), 10))
 	}
 	if k.code == engine.CodeUnauthorized {
-		h.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="flashsale"`)
+		h.Set(fasthttp.HeaderWWWAuthenticate, challengeOf(err))
 	}
 	ctx.Response.SetBody(body)
 }

@@ -63,12 +63,13 @@ type Deps struct {
 	Reserver Reserver
 	Orders   Orders
 	Catalog  Catalog
+	Tokens   Verifier // nil = whoever reaches the server may act for any buyer and read its figures
 	Checks   []Check
 }
 
 // Config are the settings of a server. Zero values become the defaults.
 type Config struct {
-	AdminToken string // for `Authorization: Bearer`; "" = nobody is admin
+	AdminToken string // for `Authorization: Bearer`, beside what Deps.Tokens lets in; "" = none
 	Version    string // shown by health
 	Origin     string // whose pages may read answers (CORS), as by [OriginOf]; "" = none
 
@@ -79,6 +80,9 @@ type Config struct {
 	IdleTimeout     time.Duration // between two requests of a connection; default 60 s
 	RequestTimeout  time.Duration // for all but placing orders, which the engine bounds; default 3 s
 	ShutdownTimeout time.Duration // for requests in flight when the server stops; default 3 s
+
+	MetricsApart bool // /metrics is not served here but by ServeMetrics
+	Pprof        bool // ServeMetrics serves pprof too
 
 	Metrics *metrics.Set // where the server's metrics are made and what /metrics shows; nil = a set of its own
 	Logger  *slog.Logger // nil = slog.Default()
@@ -128,6 +132,7 @@ type Server struct {
 	fast    *fasthttp.Server
 	route   fasthttp.RequestHandler
 	admin   adminKey
+	anybody *caller // whoever comes without having to say who it is
 	metrics *serverMetrics
 	known   map[*engine.Error][]byte // problem documents of the values made once
 	calls   sync.Pool                // *orderCall
@@ -142,7 +147,7 @@ func New(deps Deps, config Config) *Server {
 	s := &Server{
 		deps: deps, config: config, log: config.Logger,
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
-		known: knownProblems(), checks: watchChecks(deps.Checks),
+		known: knownProblems(), checks: watchChecks(deps.Checks), anybody: anybodyOf(deps.Tokens),
 	}
 	s.calls.New = func() any { return newOrderCall() }
 	s.route = s.newRouter().Handler
