@@ -16,9 +16,6 @@ import (
 // keySetAlgorithms are those that tokens may be signed with where the keys come from a set. A key fits just one.
 var keySetAlgorithms = []string{"RS256", "ES256", "EdDSA"}
 
-// minRSABits is the shortest RSA key that RS256 takes (RFC 7518, 3.3).
-const minRSABits = 2048
-
 // maxSetKeys bounds a set.
 const maxSetKeys = 100
 
@@ -84,10 +81,8 @@ func namesAlgorithm(said, algorithm string) bool {
 // set could sign with it.
 func algorithmOf(key any) string {
 	switch key := key.(type) {
-	case *rsa.PublicKey:
-		if key.N.BitLen() >= minRSABits {
-			return "RS256"
-		}
+	case *rsa.PublicKey: // of 2048 bits at least: jwk passes over a shorter one
+		return "RS256"
 	case *ecdsa.PublicKey:
 		if key.Curve == elliptic.P256() {
 			return "ES256"
