@@ -69,10 +69,10 @@ func (s *Server) identify(ctx *fasthttp.RequestCtx) (*caller, error) {
 		return nil, errNoToken
 	case s.admin.fits(token):
 		return &theAdmin, nil
-	case s.deps.Tokens == nil:
+	case s.config.Tokens == nil:
 		return nil, errWrongToken
 	}
-	who, err := s.deps.Tokens.Verify(string(token))
+	who, err := s.config.Tokens.Verify(string(token))
 	switch {
 	case errors.Is(err, auth.ErrExpired):
 		return nil, errExpiredToken

@@ -63,15 +63,15 @@ type Deps struct {
 	Reserver Reserver
 	Orders   Orders
 	Catalog  Catalog
-	Tokens   Verifier // nil = whoever reaches the server may act for any buyer and read its figures
 	Checks   []Check
 }
 
 // Config are the settings of a server. Zero values become the defaults.
 type Config struct {
-	AdminToken string // for `Authorization: Bearer`, beside what Deps.Tokens lets in; "" = none
-	Version    string // shown by health
-	Origin     string // whose pages may read answers (CORS), as by [OriginOf]; "" = none
+	AdminToken string   // for `Authorization: Bearer`, beside what Tokens lets in; "" = none
+	Tokens     Verifier // nil = whoever reaches the server may act for any buyer and read its figures
+	Version    string   // shown by health
+	Origin     string   // whose pages may read answers (CORS), as by [OriginOf]; "" = none
 
 	MaxBody         int           // bytes; default 4096
 	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64; 0 = no limit
@@ -147,7 +147,7 @@ func New(deps Deps, config Config) *Server {
 	s := &Server{
 		deps: deps, config: config, log: config.Logger,
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
-		known: knownProblems(), checks: watchChecks(deps.Checks), anybody: anybodyOf(deps.Tokens),
+		known: knownProblems(), checks: watchChecks(deps.Checks), anybody: anybodyOf(config.Tokens),
 	}
 	s.calls.New = func() any { return newOrderCall() }
 	s.route = s.newRouter().Handler

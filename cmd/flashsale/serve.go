@@ -180,10 +180,10 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return fmt.Errorf("FRONTEND_URL: %w", err)
 	}
 	server := httpapi.New(httpapi.Deps{
-		Reserver: n.engine, Orders: n.store, Catalog: n.store, Tokens: n.door.tokens,
+		Reserver: n.engine, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
 	}, httpapi.Config{
-		AdminToken: s.AdminToken, Version: version, Origin: origin, Metrics: n.metrics,
+		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, Metrics: n.metrics,
 		MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof,
 	})
 	serveMetrics, err := s.listenMetrics(ctx, server)
