@@ -5,7 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,7 +81,7 @@ func TestPprofIsNeverBesideTheAPI(t *testing.T) {
 }
 
 func TestPprofWhereItWasAskedFor(t *testing.T) {
-	base, stop := serveApart(t, httpapi.Config{Pprof: true})
+	base, _ := serveApart(t, httpapi.Config{Pprof: true})
 	for path, has := range map[string]string{
 		"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "test",
 	} {
@@ -86,21 +89,22 @@ func TestPprofWhereItWasAskedFor(t *testing.T) {
 		require.Equal(t, 200, status, path)
 		require.Contains(t, body, has)
 	}
-	// Nobody is owed the end of a profile that was begun.
-	profile := make(chan error, 1)
-	begun := make(chan struct{})
-	go func() {
-		conn, err := net.Dial("tcp", base[len("http://"):])
-		if err == nil {
-			_, err = conn.Write([]byte("GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\nHost: x\r\n\r\n"))
-		}
-		close(begun)
-		if err == nil {
-			_, err = io.ReadAll(conn)
-		}
-		profile <- err
-	}()
-	<-begun
+}
+
+// Nobody is owed the end of a profile that was begun.
+func TestStoppingDoesNotWaitForAProfile(t *testing.T) {
+	base, stop := serveApart(t, httpapi.Config{Pprof: true})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(waitLimit)))
+	_, err = conn.Write([]byte("GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\nHost: x\r\n\r\n"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, stacks := statusOf(t, base+"/debug/pprof/goroutine?debug=1")
+		return strings.Contains(stacks, "pprof.Profile+")
+	}, waitLimit, 10*time.Millisecond, "the profile never begins")
 	require.NoError(t, stop())
-	<-profile
+	_, err = io.ReadAll(conn)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 }

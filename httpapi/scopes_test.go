@@ -232,6 +232,7 @@ func TestMayAct(t *testing.T) {
 // Whatever the header says, nobody is admin without a configured token.
 func TestNoAdminWithoutToken(t *testing.T) {
 	s := New(Deps{}, Config{})
+	require.False(t, s.admin.fits(nil))
 	for header, want := range map[string]error{
 		"": errNoToken, "Bearer ": errNoToken, "Bearer": errNoToken, "Bearer x": errWrongToken, "Bearer  ": errWrongToken,
 	} {
@@ -239,5 +240,19 @@ func TestNoAdminWithoutToken(t *testing.T) {
 		ctx.Request.Header.Set("Authorization", header)
 		_, err := s.identify(&ctx)
 		require.Equal(t, want, err, "%q", header)
+	}
+}
+
+// Of what is wrong with a token, only that it has expired is told.
+func TestOnlyExpiryIsTold(t *testing.T) {
+	come, tokens := tokenCallers(t)
+	s := New(Deps{}, Config{Tokens: tokens})
+	for name, want := range map[string]error{
+		"expired": errExpiredToken, "wrong audience": errInvalidToken, "made up": errInvalidToken, "nobody": errNoToken,
+	} {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.Header.Set("Authorization", come[name])
+		_, err := s.identify(&ctx)
+		require.Equal(t, want, err, name)
 	}
 }
