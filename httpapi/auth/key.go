@@ -36,8 +36,12 @@ func NewKey() string {
 func KeyLine(key, scopes, name, user string) (string, error) {
 	sum := hashOf(key)
 	line := strings.TrimSpace(hashPrefix + hex.EncodeToString(sum[:]) + " " + scopes + " " + name + " " + user)
-	if _, err := parseKey(line); err != nil {
+	read, err := parseKey(line)
+	if err != nil {
 		return "", err
+	}
+	if read.who.Name != "key:"+name || read.who.User != user { // white space in one of them
+		return "", errFields
 	}
 	return line, nil
 }
