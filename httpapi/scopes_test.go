@@ -77,8 +77,12 @@ func keyCallers(t *testing.T) (callers, Verifier) {
 	var file strings.Builder
 	come := callers{"nobody": "", "made up": "Bearer " + auth.NewKey()}
 	for _, c := range [][3]string{
-		{"shop", "buyer", ""}, {"buyer A", "buyer", "ann"}, {"buyer B", "buyer", "bob"}, {"monitor", "monitor", ""},
-		{"admin", "admin", ""}, {"buyer who monitors", "buyer,monitor", "ann"},
+		{"shop", "buyer", ""},
+		{"buyer A", "buyer", "ann"},
+		{"buyer B", "buyer", "bob"},
+		{"monitor", "monitor", ""},
+		{"admin", "admin", ""},
+		{"buyer who monitors", "buyer,monitor", "ann"},
 	} {
 		key := auth.NewKey()
 		line, err := auth.KeyLine(key, c[1], strings.ReplaceAll(c[0], " ", "-"), c[2])
@@ -144,9 +148,9 @@ var answersOpen = map[string]map[scope]int{
 // serveMarks has every route only say that it was served, as whom.
 func serveMarks(t *testing.T) {
 	t.Helper()
-	real := routes
-	t.Cleanup(func() { routes = real })
-	routes = slices.Clone(real)
+	all := routes
+	t.Cleanup(func() { routes = all })
+	routes = slices.Clone(all)
 	for i := range routes {
 		routes[i].handle = func(s *Server, ctx *fasthttp.RequestCtx) { ctx.SetBodyString("served " + s.callerOf(ctx).user) }
 	}

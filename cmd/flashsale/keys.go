@@ -37,8 +37,10 @@ func (k *keysNew) print(out, notes io.Writer, now time.Time) error {
 		to   io.Writer
 		text string
 	}{
-		{notes, "The key, shown this once; its bearer sends `Authorization: Bearer <key>`:\n"}, {out, key + "\n"},
-		{notes, "\nThe line for API_KEYS_FILE, from which the key can't be found out:\n"}, {out, line + "\n"},
+		{notes, "The key, shown this once; its bearer sends `Authorization: Bearer <key>`:\n"},
+		{out, key + "\n"},
+		{notes, "\nThe line for API_KEYS_FILE, from which the key can't be found out:\n"},
+		{out, line + "\n"},
 	} {
 		if _, err := io.WriteString(part.to, part.text); err != nil {
 			return fmt.Errorf("keys new: %w", err)

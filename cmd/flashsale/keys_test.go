@@ -36,8 +36,13 @@ func TestKeysNew(t *testing.T) {
 	_, line = newKey(t, "monitor,admin", "", "")
 	require.Regexp(t, `^sha256:[0-9a-f]{64} monitor,admin key-\d{8}-\d{6}$`, line)
 	for _, wrong := range []keysNew{
-		{Scope: "root"}, {Scope: "admin", User: "ann"}, {Scope: "buyer", Name: "a b"}, {Scope: "buyer", Name: "a\nb"}, {Scope: "buyer x", Name: "y"},
-		{Scope: "buyer", User: "a/b"}, {Scope: "buyer", User: " "},
+		{Scope: "root"},
+		{Scope: "admin", User: "ann"},
+		{Scope: "buyer", Name: "a b"},
+		{Scope: "buyer", Name: "a\nb"},
+		{Scope: "buyer x", Name: "y"},
+		{Scope: "buyer", User: "a/b"},
+		{Scope: "buyer", User: " "},
 	} {
 		var out, notes strings.Builder
 		require.ErrorContains(t, wrong.print(&out, &notes, time.Now()), "keys new: ")

@@ -42,6 +42,7 @@ var (
 	errNoKeysFile     = errors.New("API_KEYS_FILE: must be set with AUTH=keys")
 	errJWTSource      = errors.New("JWT_SECRET, JWT_JWKS_URL: one of them must be set with AUTH=jwt, and not both")
 	errJWTAddressee   = errors.New("JWT_ISSUER, JWT_AUDIENCE: must be set with AUTH=jwt")
+	errOtherMode      = errors.New("does nothing in this mode and must be left out, or the mode be said")
 	errKeySetURL      = errors.New("JWT_JWKS_URL: must be an https:// address without a password; http:// is for this machine, and for development")
 )
 
@@ -115,7 +116,7 @@ func (a *authSettings) checkUnused() error {
 		{"JWT_AUDIENCE", a.JWTAudience, authJWT},
 	} {
 		if s.value != "" && a.Auth != s.mode {
-			errs = append(errs, fmt.Errorf("%s: does nothing without AUTH=%s", s.name, s.mode)) //nolint:err113 // for people
+			errs = append(errs, fmt.Errorf("%s: %w: that is AUTH=%s", s.name, errOtherMode, s.mode))
 		}
 	}
 	return errors.Join(errs...)

@@ -82,7 +82,8 @@ func TestSettingsOfAnotherModeAreRefused(t *testing.T) {
 				require.NoError(t, err)
 				continue
 			}
-			require.ErrorContains(t, err, name+": does nothing without AUTH=")
+			require.ErrorIs(t, err, errOtherMode)
+			require.ErrorContains(t, err, name+": ")
 		}
 	}
 }
@@ -111,6 +112,7 @@ func TestProductionWantsAuthSaid(t *testing.T) {
 	require.ErrorIs(t, run([]string{"serve"}), errNoAuth)
 	require.ErrorIs(t, run([]string{"serve", "--auth=jwt"}), errJWTSource)
 	require.ErrorContains(t, run([]string{"serve", "--auth=maybe"}), "none")
+	require.ErrorIs(t, run([]string{"serve", "--auth=none", "--jwt-issuer=x"}), errOtherMode)
 	t.Setenv("ADMIN_TOKEN", "changemechangeme")
 	require.ErrorIs(t, run([]string{"serve", "--auth=none"}), errKnownSecret)
 }

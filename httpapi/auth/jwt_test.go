@@ -90,8 +90,7 @@ func TestTokensStandForTheirSubject(t *testing.T) {
 func TestTokensThatStandForNobody(t *testing.T) {
 	tokens := newTokens(t, TokensConfig{Secret: secret})
 	good := hs256(t, nil)
-	head, rest, _ := strings.Cut(good, ".")
-	otherClaims, _, _ := strings.Cut(strings.TrimPrefix(hs256(t, jwt.MapClaims{"sub": "bob"}), head+"."), ".")
+	parts, others := strings.Split(good, "."), strings.Split(hs256(t, jwt.MapClaims{"sub": "bob"}), ".")
 	for name, c := range map[string]struct {
 		token string
 		want  error
@@ -115,10 +114,10 @@ func TestTokensThatStandForNobody(t *testing.T) {
 		"expired and forged": {
 			sign(t, jwt.SigningMethodHS256, []byte("x"+secret), goodClaims(jwt.MapClaims{"exp": 1}), nil), ErrInvalid,
 		},
-		"other claims":        {strings.Replace(good, rest[:strings.Index(rest, ".")], otherClaims, 1), ErrInvalid},
+		"other claims":        {parts[0] + "." + others[1] + "." + parts[2], ErrInvalid},
 		"none":                {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, goodClaims(nil), nil), ErrInvalid},
 		"none in disguise":    {sign(t, jwt.SigningMethodHS256, []byte(secret), goodClaims(nil), map[string]any{"alg": "nOnE"}), ErrInvalid},
-		"no signature":        {good[:strings.LastIndex(good, ".")+1], ErrInvalid},
+		"no signature":        {parts[0] + "." + parts[1] + ".", ErrInvalid},
 		"HS384":               {sign(t, jwt.SigningMethodHS384, []byte(secret), goodClaims(nil), nil), ErrInvalid},
 		"HS512":               {sign(t, jwt.SigningMethodHS512, []byte(secret), goodClaims(nil), nil), ErrInvalid},
 		"critical extensions": {sign(t, jwt.SigningMethodHS256, []byte(secret), goodClaims(nil), map[string]any{"crit": []string{"x"}, "x": 1}), ErrInvalid},

@@ -25,7 +25,7 @@ func line(t *testing.T, scopes, name, user string) (key, text string) {
 func TestKeysAreRandomAndRecognisable(t *testing.T) {
 	const enough = 1000
 	seen := make(map[string]bool)
-	var set, clear [keyBytes * 8]int
+	var set, unset [keyBytes * 8]int
 	for range enough {
 		key := NewKey()
 		require.Regexp(t, `^fsk_[A-Za-z0-9_-]{43}$`, key)
@@ -36,13 +36,13 @@ func TestKeysAreRandomAndRecognisable(t *testing.T) {
 				if b>>bit&1 == 1 {
 					set[8*i+bit]++
 				} else {
-					clear[8*i+bit]++
+					unset[8*i+bit]++
 				}
 			}
 		}
 	}
 	for i := range set {
-		require.Greater(t, min(set[i], clear[i]), enough/3, "bit %d of %d is not random", i, len(set))
+		require.Greater(t, min(set[i], unset[i]), enough/3, "bit %d of %d is not random", i, len(set))
 	}
 }
 
