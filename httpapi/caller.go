@@ -48,6 +48,14 @@ func (s *Server) callerOf(ctx *fasthttp.RequestCtx) *caller {
 	return s.anybody
 }
 
+// onlyUser returns the one user that the caller may act for; "" = any. Without tokens nobody is asked, on the hot path.
+func (s *Server) onlyUser(ctx *fasthttp.RequestCtx) string {
+	if s.config.Tokens == nil {
+		return ""
+	}
+	return s.callerOf(ctx).user
+}
+
 // needs are the scopes that a caller must have for a route.
 var needs = map[scope]auth.Scope{scopeBuyer: auth.Buyer, scopeMonitor: auth.Monitor, scopeAdmin: auth.Admin}
 

@@ -25,7 +25,7 @@ func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
 	r := call.reservation
 	r.Reset()
 	r.Left = -1 // the engine's gate refuses without saying what is left
-	call.decoder.onlyFor = s.callerOf(ctx).user
+	call.decoder.onlyFor = s.onlyUser(ctx)
 	err := call.decoder.decode(&ctx.Request, r)
 	if err == nil {
 		now := ctx.Time()
