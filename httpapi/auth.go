@@ -1,21 +1,40 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
-	"strings"
+	"errors"
 
 	"github.com/valyala/fasthttp"
 
 	"flashsale/engine"
+	"flashsale/httpapi/auth"
 )
+
+// Verifier tells whom a token stands for; *auth.Keys and *auth.Tokens are two.
+type Verifier interface {
+	// Verify returns whom a token stands for, auth.ErrExpired, or any other error for one that stands for nobody.
+	Verify(token string) (auth.Identity, error)
+}
 
 var (
-	errNoToken    = &engine.Error{Code: engine.CodeUnauthorized, Detail: "this route needs `Authorization: Bearer <admin token>`"}
-	errWrongToken = &engine.Error{Code: engine.CodeForbidden, Detail: "this is not the admin token"}
+	errNoToken      = &engine.Error{Code: engine.CodeUnauthorized, Detail: "this route needs `Authorization: Bearer <token>`"}
+	errInvalidToken = &engine.Error{Code: engine.CodeUnauthorized, Detail: "this token is not valid here"}
+	errExpiredToken = &engine.Error{Code: engine.CodeUnauthorized, Detail: "this token has expired"}
+	errWrongToken   = &engine.Error{Code: engine.CodeForbidden, Detail: "this is not the admin token"}
+	errNotAllowed   = &engine.Error{Code: engine.CodeForbidden, Detail: "this token's scope does not reach this route"}
 )
 
-// adminKey is what an admin must show. Only the hash is kept, which also makes all comparisons equally long.
+// challengeOf is what WWW-Authenticate says beside a refusal (RFC 6750, 3).
+func challengeOf(err *engine.Error) string {
+	if err == errNoToken {
+		return `Bearer realm="flashsale"`
+	}
+	return `Bearer realm="flashsale", error="invalid_token"`
+}
+
+// adminKey is what an admin may show in any mode. Only the hash is kept, which also makes all comparisons equally long.
 type adminKey struct {
 	set bool
 	sum [sha256.Size]byte
@@ -25,16 +44,40 @@ func newAdminKey(token string) adminKey {
 	return adminKey{set: token != "", sum: sha256.Sum256([]byte(token))}
 }
 
-// check returns nil for the admin. Without a configured token it lets nobody in.
-func (k *adminKey) check(ctx *fasthttp.RequestCtx) error {
-	header := string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return errNoToken
+// fits tells whether a token is the admin's. Without a configured token none is.
+func (k *adminKey) fits(token []byte) bool {
+	sum := sha256.Sum256(token)
+	return subtle.ConstantTimeCompare(sum[:], k.sum[:]) == 1 && k.set
+}
+
+var bearerScheme = []byte("Bearer")
+
+// bearerToken returns what follows the scheme; empty where there is none.
+func bearerToken(ctx *fasthttp.RequestCtx) []byte {
+	scheme, token, _ := bytes.Cut(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization), []byte{' '})
+	if !bytes.EqualFold(scheme, bearerScheme) {
+		return nil
 	}
-	sum := sha256.Sum256([]byte(token))
-	if subtle.ConstantTimeCompare(sum[:], k.sum[:]) != 1 || !k.set {
-		return errWrongToken
+	return token
+}
+
+// identify returns who makes a request, by its token.
+func (s *Server) identify(ctx *fasthttp.RequestCtx) (*caller, error) {
+	token := bearerToken(ctx)
+	switch {
+	case len(token) == 0:
+		return nil, errNoToken
+	case s.admin.fits(token):
+		return &theAdmin, nil
+	case s.config.Tokens == nil:
+		return nil, errWrongToken
 	}
-	return nil
+	who, err := s.config.Tokens.Verify(string(token))
+	switch {
+	case errors.Is(err, auth.ErrExpired):
+		return nil, errExpiredToken
+	case err != nil:
+		return nil, errInvalidToken
+	}
+	return &caller{user: who.User, name: who.Name, scopes: who.Scopes}, nil
 }

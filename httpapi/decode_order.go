@@ -26,7 +26,9 @@ var (
 type orderDecoder struct {
 	maxHold time.Duration // longest hold that may be asked for
 	parser  fastjson.Parser
+	onlyFor string // the one user that the caller may order for; "" = any
 	product []byte
+	user    []byte
 	number  []byte
 }
 
@@ -109,9 +111,9 @@ func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
 	if !engine.ValidProductID(product) {
 		return errProductID
 	}
-	user := stringOf(f.user)
-	if !engine.ValidUserID(user) {
-		return errUserID
+	user, err := d.userID(f.user)
+	if err != nil {
+		return err
 	}
 	quantity, ok := d.integer(f.quantity)
 	if !ok || quantity < 1 || quantity > engine.MaxQuantity {
@@ -131,6 +133,22 @@ func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
 	text := both.String()
 	r.Product, r.User, r.Quantity = text[:len(product)], text[len(product):], quantity
 	return nil
+}
+
+// userID returns whom the order is for: the body's user, who must be the caller where the caller is one buyer.
+func (d *orderDecoder) userID(v *fastjson.Value) ([]byte, error) {
+	if v == nil && d.onlyFor != "" {
+		d.user = append(d.user[:0], d.onlyFor...)
+		return d.user, nil
+	}
+	user := stringOf(v)
+	if !engine.ValidUserID(user) {
+		return nil, errUserID
+	}
+	if d.onlyFor != "" && string(user) != d.onlyFor {
+		return nil, errOtherUser
+	}
+	return user, nil
 }
 
 // productID returns the id in a string or, in its decimal text, a JSON integer; empty for anything else.

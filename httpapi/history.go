@@ -35,6 +35,9 @@ func (s *Server) getUserOrders(ctx *fasthttp.RequestCtx) {
 	if err == nil && !engine.ValidUserID(user) {
 		err = errPathUser
 	}
+	if err == nil && !s.callerOf(ctx).mayAct(user) {
+		err = errNoOrder
+	}
 	if err != nil {
 		s.refuse(ctx, err)
 		return
@@ -99,8 +102,11 @@ func (s *Server) getJob(ctx *fasthttp.RequestCtx) {
 	timed, cancel := s.requestContext()
 	defer cancel()
 	job, err := s.deps.Orders.Job(timed, id)
+	if err == nil && !s.callerOf(ctx).mayAct(job.User) {
+		err = errNoOrder
+	}
 	if err != nil {
-		s.refuse(ctx, err)
+		s.refuse(ctx, absentAlike(err))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, appendJob(nil, &job))

@@ -24,44 +24,6 @@ import (
 	"flashsale/engine"
 )
 
-func TestEveryRouteHasAScope(t *testing.T) {
-	admin := map[string]bool{
-		"POST /inventory": true, "PUT /inventory/{productId}": true, "POST /monitoring/metrics/clear": true,
-		"GET /orders/admin/metrics": true,
-	}
-	seen := make(map[string]bool)
-	for _, rt := range routes {
-		name := rt.method + " " + rt.path
-		require.False(t, seen[name], "%s is listed twice", name)
-		seen[name] = true
-		want := scopePublic
-		if admin[name] {
-			want = scopeAdmin
-		}
-		require.Equal(t, want, rt.scope, "%s", name)
-	}
-	require.Subset(t, seen, admin)
-}
-
-func TestRouteWithoutScopeIsRefused(t *testing.T) {
-	s := New(Deps{}, Config{})
-	var ctx fasthttp.RequestCtx
-	s.scoped(route{"GET", "/x", scopeUnset, func(*Server, *fasthttp.RequestCtx) { t.Error("it was called") }})(&ctx)
-	require.Equal(t, 403, ctx.Response.StatusCode())
-}
-
-// Whatever the header says, nobody is admin without a configured token.
-func TestNoAdminWithoutToken(t *testing.T) {
-	key := newAdminKey("")
-	for header, want := range map[string]*engine.Error{
-		"": errNoToken, "Bearer ": errNoToken, "Bearer": errNoToken, "Bearer x": errWrongToken, "Bearer  ": errWrongToken,
-	} {
-		var ctx fasthttp.RequestCtx
-		ctx.Request.Header.Set("Authorization", header)
-		require.Equal(t, want, key.check(&ctx), "%q", header)
-	}
-}
-
 // codesOfEngine reads the codes from the engine's source, so that a new one can't be forgotten here.
 func codesOfEngine(t *testing.T) []engine.Code {
 	t.Helper()

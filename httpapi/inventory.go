@@ -109,6 +109,7 @@ func (s *Server) postProduct(ctx *fasthttp.RequestCtx) {
 	}
 	timed, cancel := s.requestContext()
 	defer cancel()
+	wanted.Actor = s.callerOf(ctx).name
 	product, err := s.deps.Catalog.CreateProduct(timed, wanted)
 	if err == nil {
 		ctx.Response.Header.Set(fasthttp.HeaderLocation, "/inventory/"+product.ID)
@@ -130,6 +131,7 @@ func (s *Server) putProduct(ctx *fasthttp.RequestCtx) {
 	}
 	timed, cancel := s.requestContext()
 	defer cancel()
+	change.Actor = s.callerOf(ctx).name
 	product, err := s.deps.Catalog.ChangeProduct(timed, id, change)
 	s.sendProduct(ctx, fasthttp.StatusOK, &product, err)
 }

@@ -64,7 +64,7 @@ func BenchmarkLimitedOrder(b *testing.B) {
 	both := Config{AddressLimit: benchLimit, UserLimit: benchLimit}
 	proxied := both
 	proxied.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/32")} // the peer of a request without a connection
-	for _, c := range []struct {
+	for _, c := range []*struct {
 		name   string
 		config Config
 		status int

@@ -194,7 +194,7 @@ func TestParseLimit(t *testing.T) {
 
 func TestUnlimitedPathsAreRoutes(t *testing.T) {
 	for _, path := range unlimitedPaths {
-		require.True(t, slices.ContainsFunc(routes, func(rt route) bool { return rt.path == path && rt.scope == scopePublic }), path)
+		require.True(t, slices.ContainsFunc(routes, func(rt route) bool { return rt.path == path && (rt.scope == scopePublic || rt.scope == scopeMonitor) }), path)
 	}
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"strconv"
 	"time"
 
@@ -76,11 +77,18 @@ func (s *Server) measured(rt route, handler fasthttp.RequestHandler) fasthttp.Re
 	}
 }
 
-// getMetrics shows the set's metrics and the process's as Prometheus reads them.
+const metricsType = "text/plain; version=0.0.4; charset=utf-8"
+
+// getMetrics shows the metrics where they have no listener of their own.
 func (s *Server) getMetrics(ctx *fasthttp.RequestCtx) {
-	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	s.metrics.set.WritePrometheus(ctx)
-	metrics.WriteProcessMetrics(ctx)
+	ctx.SetContentType(metricsType)
+	s.writeMetrics(ctx)
+}
+
+// writeMetrics writes the set's metrics and the process's as Prometheus reads them.
+func (s *Server) writeMetrics(w io.Writer) {
+	s.metrics.set.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
 }
 
 // settleCounters count what became of the transitions of one kind.

@@ -27,6 +27,7 @@ func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
 	r := call.reservation
 	r.Reset()
 	r.Left = -1 // the engine's gate refuses without saying what is left
+	call.decoder.onlyFor = s.onlyUser(ctx)
 	err := call.decoder.decode(&ctx.Request, r)
 	if err == nil {
 		err = s.chargeUser(ctx, r.User)
@@ -143,8 +144,11 @@ func (s *Server) getOrder(ctx *fasthttp.RequestCtx) {
 	timed, cancel := s.requestContext()
 	defer cancel()
 	view, err := s.deps.Orders.Order(timed, id)
+	if err == nil && !s.callerOf(ctx).mayAct(view.User) {
+		err = errNoOrder
+	}
 	if err != nil {
-		s.refuse(ctx, err)
+		s.refuse(ctx, absentAlike(err))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, appendOrder(nil, &view))

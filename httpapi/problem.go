@@ -167,7 +167,7 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 		setRetryAfter(h, retryAfter)
 	}
 	if k.code == engine.CodeUnauthorized {
-		h.Set(fasthttp.HeaderWWWAuthenticate, `Bearer realm="flashsale"`)
+		h.Set(fasthttp.HeaderWWWAuthenticate, challengeOf(err))
 	}
 	ctx.Response.SetBody(body)
 }

@@ -11,8 +11,10 @@ import (
 type scope int
 
 const (
-	scopeUnset scope = iota
-	scopePublic
+	scopeUnset   scope = iota
+	scopePublic        // everybody
+	scopeBuyer         // buyers' orders; whose, see caller.mayAct
+	scopeMonitor       // the figures of the whole
 	scopeAdmin
 )
 
@@ -27,13 +29,13 @@ type route struct {
 // routes are all there are. Each is served below every prefix, and each GET answers HEAD too.
 var routes = []route{
 	{"GET", "/", scopePublic, (*Server).getIndex},
-	{"POST", "/orders", scopePublic, (*Server).postOrder},
-	{"GET", "/orders/{id}", scopePublic, (*Server).getOrder},
-	{"POST", "/orders/{id}/confirm", scopePublic, (*Server).postConfirm},
-	{"POST", "/orders/{id}/cancel", scopePublic, (*Server).postCancel},
-	{"POST", "/orders/{id}/extend", scopePublic, (*Server).postExtend},
-	{"GET", "/orders/user/{userId}", scopePublic, (*Server).getUserOrders},
-	{"GET", "/orders/queue/{jobId}", scopePublic, (*Server).getJob},
+	{"POST", "/orders", scopeBuyer, (*Server).postOrder},
+	{"GET", "/orders/{id}", scopeBuyer, (*Server).getOrder},
+	{"POST", "/orders/{id}/confirm", scopeBuyer, (*Server).postConfirm},
+	{"POST", "/orders/{id}/cancel", scopeBuyer, (*Server).postCancel},
+	{"POST", "/orders/{id}/extend", scopeBuyer, (*Server).postExtend},
+	{"GET", "/orders/user/{userId}", scopeBuyer, (*Server).getUserOrders},
+	{"GET", "/orders/queue/{jobId}", scopeBuyer, (*Server).getJob},
 	{"GET", "/orders/admin/metrics", scopeAdmin, (*Server).getOrderMetrics},
 	{"GET", "/inventory", scopePublic, (*Server).getProducts},
 	{"POST", "/inventory", scopeAdmin, (*Server).postProduct},
@@ -41,12 +43,12 @@ var routes = []route{
 	{"GET", "/inventory/{productId}", scopePublic, (*Server).getProduct},
 	{"PUT", "/inventory/{productId}", scopeAdmin, (*Server).putProduct},
 	{"GET", "/monitoring/health", scopePublic, (*Server).getHealth},
-	{"GET", "/monitoring/benchmark", scopePublic, (*Server).getBenchmark},
-	{"GET", "/monitoring/metrics", scopePublic, (*Server).getLiveFigures},
+	{"GET", "/monitoring/benchmark", scopeMonitor, (*Server).getBenchmark},
+	{"GET", "/monitoring/metrics", scopeMonitor, (*Server).getLiveFigures},
 	{"POST", "/monitoring/metrics/clear", scopeAdmin, (*Server).postClear},
 	{"GET", "/livez", scopePublic, (*Server).getLive},
 	{"GET", "/readyz", scopePublic, (*Server).getReady},
-	{"GET", "/metrics", scopePublic, (*Server).getMetrics},
+	{"GET", metricsPath, scopeMonitor, (*Server).getMetrics},
 	{"GET", "/dashboard", scopePublic, dashboardFile("index.html", "text/html; charset=utf-8")},
 	{"GET", "/dashboard/app.css", scopePublic, dashboardFile("app.css", "text/css; charset=utf-8")},
 	{"GET", "/dashboard/app.js", scopePublic, dashboardFile("app.js", "text/javascript; charset=utf-8")},
@@ -59,7 +61,6 @@ var prefixes = []string{"", "/api/v1"}
 var (
 	errNoRoute  = &engine.Error{Code: engine.CodeNotFound, Detail: "there is nothing at this path"}
 	errNoMethod = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "this path does not take this method; Allow lists those it takes"}
-	errNoScope  = &engine.Error{Code: engine.CodeForbidden, Detail: "nobody may call this route"}
 )
 
 func (s *Server) newRouter() *router.Router {
@@ -69,6 +70,9 @@ func (s *Server) newRouter() *router.Router {
 	r.MethodNotAllowed = s.refuseMethod // Allow is the router's
 	r.GlobalOPTIONS = func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(fasthttp.StatusNoContent) }
 	for _, rt := range routes {
+		if rt.path == metricsPath && s.config.MetricsApart {
+			continue
+		}
 		handler := s.measured(rt, s.scoped(rt))
 		for _, prefix := range prefixes {
 			path := prefix + rt.path
@@ -82,24 +86,6 @@ func (s *Server) newRouter() *router.Router {
 		}
 	}
 	return r
-}
-
-// scoped lets through only those whom the route is for.
-func (s *Server) scoped(rt route) fasthttp.RequestHandler {
-	switch rt.scope {
-	case scopePublic:
-		return func(ctx *fasthttp.RequestCtx) { rt.handle(s, ctx) }
-	case scopeAdmin:
-		return func(ctx *fasthttp.RequestCtx) {
-			if err := s.admin.check(ctx); err != nil {
-				s.refuse(ctx, err)
-				return
-			}
-			rt.handle(s, ctx)
-		}
-	default:
-		return func(ctx *fasthttp.RequestCtx) { s.refuse(ctx, errNoScope) }
-	}
 }
 
 // getIndex leads people to the page.

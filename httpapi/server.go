@@ -73,9 +73,10 @@ type Deps struct {
 
 // Config are the settings of a server. Zero values become the defaults.
 type Config struct {
-	AdminToken string // for `Authorization: Bearer`; "" = nobody is admin
-	Version    string // shown by health
-	Origin     string // whose pages may read answers (CORS), as by [OriginOf]; "" = none
+	AdminToken string   // for `Authorization: Bearer`, beside what Tokens lets in; "" = none
+	Tokens     Verifier // nil = whoever reaches the server may act for any buyer and read its figures
+	Version    string   // shown by health
+	Origin     string   // whose pages may read answers (CORS), as by [OriginOf]; "" = none
 
 	MaxHold time.Duration // longest hold that may be asked for, as the engine has it; default 15 min
 
@@ -91,6 +92,8 @@ type Config struct {
 	UserLimit      Limit            // orders of one user
 	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed, as by [ParseProxies]
 	Clock          func() time.Time // of both limits; nil = time.Now
+	MetricsApart   bool             // /metrics is not served here but by ServeMetrics
+	Pprof          bool             // ServeMetrics serves pprof too
 
 	Metrics *metrics.Set // where the server's metrics are made and what /metrics shows; nil = a set of its own
 	Logger  *slog.Logger // nil = slog.Default()
@@ -145,6 +148,7 @@ type Server struct {
 	fast    *fasthttp.Server
 	route   fasthttp.RequestHandler
 	admin   adminKey
+	anybody *caller // whoever comes without having to say who it is
 	metrics *serverMetrics
 	traffic *traffic
 	known   map[*engine.Error][]byte // problem documents of the values made once
@@ -161,7 +165,7 @@ func New(deps Deps, config Config) *Server {
 	s := &Server{
 		deps: deps, config: config, log: config.Logger,
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
-		known: knownProblems(), checks: watchChecks(deps.Checks),
+		known: knownProblems(), checks: watchChecks(deps.Checks), anybody: anybodyOf(config.Tokens),
 	}
 	s.limits = newLimits(&s.config, s.metrics)
 	s.traffic = newTraffic(s.metrics)

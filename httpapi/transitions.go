@@ -99,7 +99,7 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, action engine.Action, decode f
 	}
 	s.metrics.settled(action, err)
 	if err != nil {
-		s.refuseTransition(ctx, t, err)
+		s.refuseTransition(ctx, t, absentAlike(err))
 		return
 	}
 	sendJSON(ctx, fasthttp.StatusOK, append(appendOrderHead(nil, &t.Order), '}'))
@@ -110,7 +110,7 @@ func (s *Server) readTransition(ctx *fasthttp.RequestCtx, t *engine.Transition, 
 	if !ok {
 		return errNoOrder
 	}
-	t.ID = id
+	t.ID, t.User = id, s.onlyUser(ctx)
 	if err := checkContentType(&ctx.Request.Header); err != nil {
 		return err
 	}
@@ -118,7 +118,10 @@ func (s *Server) readTransition(ctx *fasthttp.RequestCtx, t *engine.Transition, 
 	if err != nil {
 		return err
 	}
-	return decode(t, body)
+	if err := decode(t, body); err != nil || t.User == "" {
+		return err
+	}
+	return s.chargeUser(ctx, t.User)
 }
 
 // optionalObject parses a body that may be empty.

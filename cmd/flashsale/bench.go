@@ -47,7 +47,7 @@ func (b *benchRush) Run(ctx context.Context) error {
 
 // onOwnService runs the service beside the bench, on the development stack, on a free port.
 func (b *benchRush) onOwnService(ctx context.Context) (err error) {
-	serve := &serveCmd{stores: b.stores, hot: b.hot, AdminToken: b.AdminToken, NodeEnv: "development"}
+	serve := &serveCmd{stores: b.stores, hot: b.hot, authSettings: authSettings{AdminToken: b.AdminToken}, NodeEnv: "development"}
 	if err := errors.Join(serve.check(), serve.chooseAdminToken()); err != nil {
 		return err
 	}

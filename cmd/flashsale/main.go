@@ -23,6 +23,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the service."`
 	Migrate migrateCmd `cmd:"" help:"Bring the ledger's schema up or down, or show where it is."`
 	Bench   benchCmd   `cmd:"" help:"Send a crowd of buyers to a service and prove that it sold exactly what it had."`
+	Keys    keysCmd    `cmd:"" help:"API keys, for AUTH=keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Products productsCmd `cmd:"" help:"Import products from a CSV file, or export them to one."`

@@ -25,17 +25,21 @@ type serveCmd struct {
 	stores
 	hot
 	guards
+	authSettings
+	metricsSettings
 
 	Host        string `env:"HOST" group:"HTTP" help:"Address to listen on." default:"127.0.0.1"`
 	Port        int    `env:"PORT" group:"HTTP" help:"Port to listen on." default:"3000"`
-	AdminToken  string `env:"ADMIN_TOKEN" group:"HTTP" help:"Environment or file only." hidden:"" secret:"yes"`
 	NodeEnv     string `env:"NODE_ENV" group:"HTTP" help:"development or production: production logs JSON and never migrates by itself." default:"development" enum:"development,production,test"`
 	FrontendURL string `env:"FRONTEND_URL" group:"HTTP" help:"Origin whose pages may call the API." placeholder:"URL"`
 }
 
 // Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
 func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
-	if err := errors.Join(s.check(), s.applyGuards(&httpapi.Config{}), s.chooseAdminToken()); err != nil {
+	err = errors.Join(
+		s.check(), s.applyGuards(&httpapi.Config{}), s.checkAuth(s.NodeEnv == production), s.checkMetrics(), s.chooseAdminToken(),
+	)
+	if err != nil {
 		return err
 	}
 	psql := ""
@@ -67,22 +71,17 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 
 const production = "production"
 
-// minAdminToken is how many characters keep a token from being guessed.
-const minAdminToken = 16
-
-var errWeakAdminToken = fmt.Errorf("ADMIN_TOKEN: must have at least %d characters in production", minAdminToken)
-
 var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set, for the routes that change products; only --dev makes one up")
 
 // chooseAdminToken makes a token for this run where --dev has none; its greeting shows it.
 func (s *serveCmd) chooseAdminToken() error {
-	if s.NodeEnv == production && s.AdminToken != "" && len(s.AdminToken) < minAdminToken {
-		return errWeakAdminToken
-	}
 	if s.AdminToken != "" {
 		return nil
 	}
 	if !s.Dev {
+		if s.Auth == authKeys || s.Auth == authJWT {
+			return nil // there are keys and tokens of admins
+		}
 		return errNoAdminToken
 	}
 	var random [16]byte
@@ -101,6 +100,7 @@ type node struct {
 	store   *persist.Store
 	keeper  *persist.Keeper
 	metrics *metrics.Set
+	door    door
 }
 
 // newNode connects to both stores and checks that they belong together.
@@ -115,6 +115,9 @@ func (s *serveCmd) newNode(ctx context.Context) (*node, error) {
 
 func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 	if err := s.checkPartitions(); err != nil {
+		return err
+	}
+	if n.door, err = s.newDoor(ctx); err != nil {
 		return err
 	}
 	if n.pool, err = persist.Connect(ctx, s.databaseURL(), s.Partitions); err != nil {
@@ -183,7 +186,8 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return fmt.Errorf("FRONTEND_URL: %w", err)
 	}
 	config := httpapi.Config{
-		AdminToken: s.AdminToken, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(), Metrics: n.metrics,
+		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(),
+		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof,
 	}
 	if err := s.applyGuards(&config); err != nil {
 		return err
@@ -192,12 +196,17 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		Reserver: n.engine, Transitions: n.store, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
 	}, config)
-
+	serveMetrics, err := s.listenMetrics(ctx, server)
+	if err != nil {
+		return err
+	}
 	err = runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },
 		host,
 		n.engine.Run,
 		n.keeper.Run,
+		n.door.run,
+		serveMetrics,
 	)
 	slog.Info("stopped", "orders_not_in_ledger", n.backlog())
 	return err

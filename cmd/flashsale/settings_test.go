@@ -227,13 +227,6 @@ func TestPartitionsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-func TestAWeakAdminTokenIsRefusedInProduction(t *testing.T) {
-	s := serveCmd{NodeEnv: production, AdminToken: "fifteen-letters"}
-	require.ErrorIs(t, s.chooseAdminToken(), errWeakAdminToken)
-	s.AdminToken += "!"
-	require.NoError(t, s.chooseAdminToken())
-}
-
 func TestErrorsAreOneLine(t *testing.T) {
 	require.Equal(t, "connect: a refused b refused", oneLine(errors.New("connect:\n\ta refused\n\tb refused")))
 }

@@ -16,8 +16,24 @@ function element(tag, className, text) {
   return e;
 }
 
+// The token that somebody typed in. It lives as long as the tab, and nothing but this page's requests carries it.
+const tokenKey = "flashsale-token";
+
+function tokenHeader() {
+  const token = sessionStorage.getItem(tokenKey);
+  return token ? { Authorization: "Bearer " + token } : {};
+}
+
+find("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(tokenKey, find("token").value.trim());
+  find("token").value = "";
+  find("sign-in").hidden = true;
+});
+
 async function ask(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(timeoutMs), cache: "no-store" });
+  const answer = await fetch(path, { signal: AbortSignal.timeout(timeoutMs), cache: "no-store", headers: tokenHeader() });
+  if (answer.status === 401 || answer.status === 403) find("sign-in").hidden = false;
   return { answer, body: await answer.json() };
 }
 
