@@ -53,6 +53,12 @@ var routes = []route{
 	{"GET", "/dashboard/app.css", scopePublic, dashboardFile("app.css", "text/css; charset=utf-8")},
 	{"GET", "/dashboard/app.js", scopePublic, dashboardFile("app.js", "text/javascript; charset=utf-8")},
 	{"GET", "/dashboard/icon.svg", scopePublic, dashboardFile("icon.svg", "image/svg+xml")},
+	{"GET", "/openapi.yaml", scopePublic, docsFile("openapi.yaml", typeYAML)},
+	{"GET", "/docs", scopePublic, docsFile("docsui/index.html", typeHTML)},
+	{"GET", "/docs/docs.css", scopePublic, docsFile("docsui/docs.css", typeCSS)},
+	{"GET", "/docs/docs.js", scopePublic, docsFile("docsui/docs.js", typeScript)},
+	{"GET", "/docs/swagger-ui.css", scopePublic, docsFile("docsui/swagger-ui.css", typeCSS)},
+	{"GET", "/docs/swagger-ui-bundle.js", scopePublic, docsFile("docsui/swagger-ui-bundle.js", typeScript)},
 }
 
 // prefixes are where the routes are served: here, and where clients of the replaced system look.

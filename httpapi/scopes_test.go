@@ -41,6 +41,12 @@ var scopeOf = map[string]scope{
 	"GET /dashboard/app.css":         scopePublic,
 	"GET /dashboard/app.js":          scopePublic,
 	"GET /dashboard/icon.svg":        scopePublic,
+	"GET /openapi.yaml":              scopePublic,
+	"GET /docs":                      scopePublic,
+	"GET /docs/docs.css":             scopePublic,
+	"GET /docs/docs.js":              scopePublic,
+	"GET /docs/swagger-ui.css":       scopePublic,
+	"GET /docs/swagger-ui-bundle.js": scopePublic,
 }
 
 func TestEveryRouteHasItsScope(t *testing.T) {

@@ -1,0 +1,53 @@
+package httpapi_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/httpapi"
+)
+
+// The viewer is somebody else's code: what it may load is for the policy to say.
+func TestDocsLoadNothingFromElsewhere(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	page := h.send("GET", "/docs", "")
+	require.Equal(t, "text/html; charset=utf-8", page.header.Get("Content-Type"))
+	references := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page.body, -1)
+	require.Len(t, references, 7)
+	require.NotRegexp(t, `<script[^>]*>[^<]|<style|style=|\son[a-z]+=`, page.body, "the policy forbids what stands in the page itself")
+	for _, prefix := range []string{"/", "/api/v1/"} {
+		for _, ref := range append(references, []string{"", "docs"}) {
+			got := h.send("GET", prefix+ref[1], "")
+			require.Equal(t, 200, got.status, ref[1])
+			policy := got.header.Get("Content-Security-Policy")
+			require.Contains(t, policy, "default-src 'self'; ")
+			require.NotRegexp(t, `unsafe|https?:|\*`, policy)
+			require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+		}
+	}
+	for _, own := range []string{"docs.js", "docs.css", "index.html"} {
+		content, err := os.ReadFile("docsui/" + own)
+		require.NoError(t, err)
+		require.NotRegexp(t, `(?:https?:)?//[a-z]`, string(content), own)
+	}
+	require.Contains(t, h.send("GET", "/docs/docs.js", "").body, "validatorUrl: null", "or the viewer asks another host for a badge")
+}
+
+// The viewer is shipped with its licence, and as the version that its README names.
+func TestTheViewersLicenceIsKept(t *testing.T) {
+	readme, err := os.ReadFile("docsui/README.md")
+	require.NoError(t, err)
+	version := regexp.MustCompile(`swagger-ui-dist (\d+\.\d+\.\d+)`).FindStringSubmatch(string(readme))
+	require.NotNil(t, version)
+	for name, words := range map[string]string{
+		"LICENSE": "Apache License", "NOTICE": "SmartBear", "swagger-ui-bundle.js.LICENSE.txt": "license", "swagger-ui-bundle.js": version[1],
+	} {
+		content, err := os.ReadFile("docsui/" + name)
+		require.NoError(t, err)
+		require.True(t, strings.Contains(string(content), words), "%s has no %q", name, words)
+	}
+}
