@@ -157,7 +157,7 @@ func (f *fakeStore) ChangeProduct(ctx context.Context, id string, c engine.Produ
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changes = append(f.changes, c)
-	return engine.Product{ID: id, Version: 4, CreatedAt: time.UnixMilli(0)}, f.enter(ctx)
+	return engine.Product{ID: id, Name: "as it was", Version: 4, CreatedAt: time.UnixMilli(0)}, f.enter(ctx)
 }
 
 // harness is a server on a real socket, with what stands behind it.
