@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -128,7 +129,7 @@ func (c *reserveCall) learn(_ []*Reservation, asked time.Time) {
 	}
 }
 
-func (c *reserveCall) short(r *Reservation) bool { return r.err == ErrSoldOut }
+func (c *reserveCall) short(r *Reservation) bool { return errors.Is(r.err, ErrSoldOut) }
 
 func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint64, deadlineMs int64) {
 	c.shelves = c.shelves[:0]

@@ -128,7 +128,7 @@ func TestOutOfMemory(t *testing.T) {
 		require.NoError(t, err, "%s must work without memory", step.name)
 		require.Equal(t, step.want, flatten(t, fields)[0], "%s without memory", step.name)
 	}
-	kept := dumpKeys(t, client, k.Orders)[k.Orders].(map[string]string) //nolint:errcheck,forcetypeassert // a hash
+	kept := dumpKeys(t, client, k.Orders)[k.Orders].(map[string]string)
 	require.Len(t, kept, 2, "trim must have freed the record of what was sold, and kept the holds")
 	require.NoError(t, n.Open(t.Context(), k, 2, n.replid, 1), "open must work without memory")
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -119,7 +120,7 @@ func (c *settleCall) learn(batch []*Transition, _ time.Time) {
 	}
 }
 
-func (c *settleCall) short(t *Transition) bool { return t.err == ErrHoldExpired && t.tight }
+func (c *settleCall) short(t *Transition) bool { return t.tight && errors.Is(t.err, ErrHoldExpired) }
 
 // settleErrors maps the letters of settle.lua to outcomes; R and A are no errors.
 var settleErrors = map[byte]error{
