@@ -204,7 +204,7 @@ func (c *reserveCall) decode(batch []*Reservation, fields []rueidis.RedisMessage
 			break
 		}
 		o.Left = c.left[c.places[o.shelf.product]-1]
-		o.err = o.decodeStatus(statuses[i], &r, head.nowMs)
+		o.err = o.decodeStatus(statuses[i], &r, head)
 		switch statuses[i] {
 		case 'A':
 			number++
@@ -224,6 +224,9 @@ func (r *Reservation) accept(head replyHead, number int64) {
 		CreatedAtMs: head.nowMs, UpdatedAtMs: head.nowMs, Sequence: head.sequence, Number: number,
 	}
 	r.Order.hold(r.HoldMs)
+	if r.Key != "" {
+		r.Order.Request, r.Order.IdempotencyKey = RequestText(r.Quantity, r.HoldMs), r.Key
+	}
 }
 
 // hold makes a new order one that is held.
@@ -233,8 +236,9 @@ func (o *Order) hold(forMs int64) {
 	}
 }
 
-// replay fills in what an earlier request with the same key was answered.
-func (r *Reservation) replay(value string) error {
+// replay fills in what an earlier request with the same key was answered. Its entry is not known: none after the
+// reply's is it, so whoever waits until the ledger has that one waits long enough.
+func (r *Reservation) replay(value string, head replyHead) error {
 	id, createdMs, err := parseIdempotencyValue(value)
 	if err != nil {
 		return err
@@ -242,14 +246,15 @@ func (r *Reservation) replay(value string) error {
 	r.Replayed = true
 	r.Order = Order{
 		ID: id, Product: r.Product, User: r.User, Quantity: r.Quantity, Status: StatusConfirmed, Version: 1,
-		CreatedAtMs: createdMs, UpdatedAtMs: createdMs,
+		CreatedAtMs: createdMs, UpdatedAtMs: createdMs, Sequence: head.sequence,
+		Request: RequestText(r.Quantity, r.HoldMs), IdempotencyKey: r.Key,
 	}
 	r.Order.hold(r.HoldMs)
 	return nil
 }
 
 // decodeStatus reads the detail that a letter brings and returns the outcome.
-func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64) error {
+func (r *Reservation) decodeStatus(letter byte, reply *replyReader, head replyHead) error {
 	outcome, known := statusErrors[letter]
 	if !known {
 		reply.err = fmt.Errorf("status %q is not known", letter)
@@ -263,20 +268,20 @@ func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64)
 		}
 		r.Order = order
 	case 'K':
-		if err := r.replay(reply.text()); err != nil && reply.err == nil {
+		if err := r.replay(reply.text(), head); err != nil && reply.err == nil {
 			reply.err = err
 		}
 	case 'H':
 		r.MaxHoldMs = reply.number()
 	case 'N':
 		r.RetryAtMs = reply.number()
-		r.RetryAfterMs = r.RetryAtMs - nowMs
+		r.RetryAfterMs = r.RetryAtMs - head.nowMs
 	case 'D':
 		until, first, _ := strings.Cut(reply.text(), ",")
 		if err := parseCount(until, &r.RetryAtMs); err != nil && reply.err == nil {
 			reply.err = err
 		}
-		r.RetryAfterMs = r.RetryAtMs - nowMs
+		r.RetryAfterMs = r.RetryAtMs - head.nowMs
 		copy(r.First[:], first)
 	case 'L':
 		r.Bought = reply.number()
