@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ func TestDueHoldsAreSoldAtOnce(t *testing.T) {
 	called()
 	require.Equal(t, ErrSoldOut, n.Reserve(n.order("a", "early", 1), past))
 	require.Equal(t, []string{"reserve.lua"}, called(), "nothing is due yet")
-	n.jump(t, 2*time.Second)
+	n.jumpTo(t, first.Order.ExpiresAtMs)
 	called()
 	require.Equal(t, ErrSoldOut, n.Reserve(n.order("b", "v", 1), past))
 	require.Equal(t, []string{"reserve.lua"}, called(), "nobody holds any of b")
@@ -135,7 +136,7 @@ func TestDueHoldsAreSoldAtOnce(t *testing.T) {
 	require.Equal(t, Stock{Current: 1, Held: 2, Initial: 3, Change: 1}, n.stock(t, "a"))
 	require.Equal(t, int64(1), second.Left)
 
-	n.jump(t, 2*time.Second)
+	n.jumpTo(t, second.Order.ExpiresAtMs)
 	called()
 	late, err := n.confirm(first.ID, 3)
 	require.NoError(t, err, "so does a late confirm")
@@ -144,6 +145,51 @@ func TestDueHoldsAreSoldAtOnce(t *testing.T) {
 	require.Equal(t, Stock{Sold: 3, Initial: 3, Change: 1}, n.stock(t, "a"))
 	require.Equal(t, int64(2), int64(n.metrics.expired.Get()), "holds counted as expired")
 	require.Equal(t, int64(1), sold.Order.Quantity)
+}
+
+// One order of a batch that may find more once holds have expired is enough, wherever it stands.
+func TestDueIsToldForAnyOrderOfABatch(t *testing.T) {
+	n := newNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "duebatch", LateConfirm: time.Minute})
+	n.product(t, "a", 2, onSale)
+	n.product(t, "b", 0, onSale)
+	p := n.partitions[0]
+	reserve := func(holdMs int64, products ...string) (replyHead, []*Reservation) {
+		var batch []*Reservation
+		for _, product := range products {
+			r := n.order(product, "u", 2)
+			r.HoldMs, r.shelf = holdMs, &shelf{product: product, partition: p}
+			r.encode()
+			batch = append(batch, r)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		head, err := newReserveCall(n.Engine).run(ctx, p, p.view.Load(), batch)
+		require.NoError(t, err)
+		return head, batch
+	}
+	_, first := reserve(1000, "a")
+	n.jump(t, 2*time.Second)
+	require.Equal(t, int64(1), n.sweepOnce(t))
+	_, second := reserve(1000, "a") // has it now
+	require.NoError(t, second[0].err)
+	n.jump(t, 2*time.Second)
+	for _, products := range [][]string{{"a", "b"}, {"b", "a"}} {
+		head, _ := reserve(0, products...)
+		require.True(t, head.due, "%q", products)
+	}
+	head, _ := reserve(0, "b", "b")
+	require.False(t, head.due, "nobody holds any of b")
+
+	missing := Transition{ID: n.NewOrderID("a", time.Now()), Action: ActionConfirm}
+	late := Transition{ID: first[0].ID, Action: ActionConfirm}
+	for _, batch := range [][]*Transition{{&late, &missing}, {&missing, &late}} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		head, err := (&settleCall{engine: n.Engine}).run(ctx, p, p.view.Load(), batch)
+		cancel()
+		require.NoError(t, err)
+		require.True(t, head.due)
+		require.Equal(t, ErrHoldExpired, late.err)
+	}
 }
 
 // A hold whose counters can't be read frees nothing: the answer stays no, and comes after one try.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -115,9 +116,9 @@ func TestGateLetsKeysPass(t *testing.T) {
 func TestHowLongAKeyIsKept(t *testing.T) {
 	client := connectTo(t, devtest.SharedRedis(t))
 	const minute = 60_000
-	base := time.Now().Add(time.Hour).UnixMilli() / minute * minute
+	even := time.Now().Add(time.Hour).UnixMilli() / (2 * minute) * (2 * minute)
 	for name, test := range map[string]struct {
-		made, asked int64 // after base
+		made, asked int64 // after the beginning of a generation
 		others      []int64
 		replayed    bool
 	}{
@@ -128,31 +129,33 @@ func TestHowLongAKeyIsKept(t *testing.T) {
 		"to the end of the next, others writing": {made: 0, asked: 2*minute - 1, others: []int64{1, minute, minute + 1}, replayed: true},
 		"two generations later":                  {made: 0, asked: 2 * minute},
 		"two generations later, others writing":  {made: minute - 1, asked: 2 * minute, others: []int64{minute}},
+		"others writing in every generation":     {made: 0, asked: 2*minute + 1, others: []int64{minute, 2 * minute}},
+		"others writing in all but one":          {made: 0, asked: 3*minute + 1, others: []int64{minute, 3 * minute}},
 		"others writing after a pause":           {made: 0, asked: 2*minute + 1, others: []int64{2 * minute}},
 		"three generations later":                {made: 0, asked: 3 * minute},
-		"odd to even":                            {made: minute, asked: 3*minute - 1, others: []int64{2 * minute}, replayed: true},
-		"odd to odd":                             {made: minute, asked: 3 * minute, others: []int64{2 * minute}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			n := lanesOnly(t, client, Config{Prefix: "kept", KeyTTL: time.Minute})
-			n.product(t, "a", 1000, onSale)
-			ask := func(at int64, user string) *Reservation {
-				n.jumpTo(t, base+at)
-				r, err := n.keyed("a", user, 1, 0, "key")
+		for parity, base := range []int64{even, even + minute} {
+			t.Run(fmt.Sprintf("%s, from generation %d", name, parity), func(t *testing.T) {
+				n := lanesOnly(t, client, Config{Prefix: "kept", KeyTTL: time.Minute})
+				n.product(t, "a", 1000, onSale)
+				ask := func(at int64, user string) *Reservation {
+					n.jumpTo(t, base+at)
+					r, err := n.keyed("a", user, 1, 0, "key")
+					require.NoError(t, err)
+					return r
+				}
+				r := ask(test.made, "u")
+				n.Advance(0, Watermark{Epoch: 1, Sequence: 2, Orders: 1})
+				_, err := n.Trim(t.Context(), 0, 0, 10)
 				require.NoError(t, err)
-				return r
-			}
-			r := ask(test.made, "u")
-			n.Advance(0, Watermark{Epoch: 1, Sequence: 2, Orders: 1})
-			_, err := n.Trim(t.Context(), 0, 0, 10)
-			require.NoError(t, err)
-			for i, at := range test.others {
-				ask(at, "other"+strconv.Itoa(i))
-			}
-			again := ask(test.asked, "u")
-			require.Equal(t, test.replayed, again.Replayed)
-			require.Equal(t, test.replayed, again.Order.ID == r.ID)
-			require.Equal(t, base+test.asked, n.now(t))
-		})
+				for i, at := range test.others {
+					ask(at, "other"+strconv.Itoa(i))
+				}
+				again := ask(test.asked, "u")
+				require.Equal(t, test.replayed, again.Replayed)
+				require.Equal(t, test.replayed, again.Order.ID == r.ID)
+				require.Equal(t, base+test.asked, n.now(t))
+			})
+		}
 	}
 }
