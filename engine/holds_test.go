@@ -24,13 +24,19 @@ func TestLateConfirm(t *testing.T) {
 		quantity  int64
 		want      error
 	}{
-		"in time":                  {late: 59 * time.Second},
-		"a part":                   {late: time.Second, quantity: 2},
-		"more than was held":       {late: time.Second, quantity: 4, want: ErrMoreThanHeld},
-		"too late":                 {late: time.Minute, want: ErrHoldExpired},
-		"sale switched off":        {late: time.Second, meanwhile: terms(Terms{}), want: ErrHoldExpired},
-		"sale ended":               {late: time.Second, meanwhile: terms(Terms{Active: true, EndsAt: time.Now()}), want: ErrHoldExpired},
-		"sale put off":             {late: time.Second, meanwhile: terms(Terms{Active: true, StartsAt: time.Now().Add(time.Hour)}), want: ErrHoldExpired},
+		"in time":            {late: 59 * time.Second},
+		"a part":             {late: time.Second, quantity: 2},
+		"more than was held": {late: time.Second, quantity: 4, want: ErrMoreThanHeld},
+		"too late":           {late: time.Minute, want: ErrHoldExpired},
+		"sale switched off":  {late: time.Second, meanwhile: terms(Terms{}), want: ErrHoldExpired},
+		"sale ended":         {late: time.Second, meanwhile: terms(Terms{Active: true, EndsAt: time.Now()}), want: ErrHoldExpired},
+		"sale put off":       {late: time.Second, meanwhile: terms(Terms{Active: true, StartsAt: time.Now().Add(time.Hour)}), want: ErrHoldExpired},
+		"sale ends this instant": {late: time.Second, meanwhile: func(t *testing.T, n *node) {
+			terms(Terms{Active: true, EndsAt: time.UnixMilli(n.now(t))})(t, n)
+		}, want: ErrHoldExpired},
+		"sale starts this instant": {late: time.Second, meanwhile: func(t *testing.T, n *node) {
+			terms(Terms{Active: true, StartsAt: time.UnixMilli(n.now(t)), EndsAt: time.UnixMilli(n.now(t) + 1)})(t, n)
+		}},
 		"limit lowered":            {late: time.Second, meanwhile: terms(Terms{Active: true, PerUserLimit: 2}), want: ErrHoldExpired},
 		"limit allows a part":      {late: time.Second, meanwhile: terms(Terms{Active: true, PerUserLimit: 2}), quantity: 2},
 		"sold to somebody else":    {late: time.Second, meanwhile: func(t *testing.T, n *node) { sell(t, n, 8) }, want: ErrHoldExpired},
