@@ -41,7 +41,7 @@ func (mc *machine) transitions(t *rapid.T) []modelTransition {
 
 func (mc *machine) brought(t *rapid.T, id string) string {
 	latest := mc.ledger.records[id]
-	others := []string{"", "p,1", "|"}
+	others := []string{"", "p,1", "|", "f,2,1,1,1,0,1,1,a|u", "f,2,1,1,1,0,1,1,a|v"}
 	if _, there := mc.model.records[id]; there {
 		others = append(others, "p,1,1,1,1,9999999999999,1,1,a|u", "x,2,1,1,1,0,1,1,a|u")
 	}

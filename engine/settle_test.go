@@ -316,6 +316,24 @@ func TestSettleWhatTheLedgerHas(t *testing.T) {
 	require.Equal(t, Stock{Current: 10, Initial: 10, Change: 1}, n.stock(t, "a"), "given back once")
 }
 
+// What the ledger refused stays so.
+func TestFailedOrdersStayFailed(t *testing.T) {
+	client := connectTo(t, devtest.SharedRedis(t))
+	n := lanesOnly(t, client, Config{Prefix: "failed", LateConfirm: time.Hour, MaxExtensions: 1})
+	n.product(t, "a", 10, onSale)
+	sold, err := n.buy("a", "u", 3)
+	require.NoError(t, err)
+	failed := sold.Order
+	failed.ID, failed.Status, failed.ExpiresAtMs = n.NewOrderID("a", time.Now()), StatusFailed, n.now(t)
+	before := dumpKeys(t, client, "failed*")
+	for _, action := range []Action{ActionConfirm, ActionCancel, ActionExtend} {
+		done, err := n.settle(&Transition{ID: failed.ID, Action: action, HoldFor: time.Minute, Known: &failed, KnownEpoch: 1})
+		require.Equal(t, ErrInvalidState, err)
+		require.Equal(t, failed, done.Order)
+	}
+	require.Equal(t, before, dumpKeys(t, client, "failed*"), "nothing may have changed")
+}
+
 // What a cancel gives back can be bought at once: the gate's sign comes down.
 func TestCancelOpensTheGate(t *testing.T) {
 	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
