@@ -266,6 +266,40 @@ func TestExtend(t *testing.T) {
 	require.Equal(t, ErrInvalidState, err, "sold")
 }
 
+// The bounds of an extension are exact: how far from the hold's beginning, how far from now.
+func TestExtendToTheMillisecond(t *testing.T) {
+	client := connectTo(t, devtest.SharedRedis(t))
+	for name, test := range map[string]struct {
+		product int64 // seconds that the product allows
+		until   func(begun, now int64) int64
+		want    error
+	}{
+		"as far as a hold may last":   {until: func(begun, _ int64) int64 { return begun + 1_200_000 }},
+		"further":                     {until: func(begun, _ int64) int64 { return begun + 1_200_001 }, want: ErrHoldExtended},
+		"as long as the product lets": {product: 60, until: func(_, now int64) int64 { return now + 60_000 }},
+		"longer":                      {product: 60, until: func(_, now int64) int64 { return now + 60_001 }, want: ErrHoldTooLong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := Config{Prefix: "extendms", MaxExtensions: 1, MaxHold: 10 * time.Minute, MaxHoldTotal: 20 * time.Minute}
+			n := lanesOnly(t, client, config)
+			n.product(t, "a", 10, Terms{Active: true, HoldSeconds: test.product})
+			r := n.hold(t, "a", "u", 1, time.Minute)
+			n.jump(t, 30*time.Second) // the clock stands from here on
+			ask := Transition{ID: r.ID, Action: ActionExtend, untilMs: test.until(r.Order.CreatedAtMs, n.now(t))}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err := (&settleCall{engine: n.Engine}).run(ctx, n.partitions[0], n.partitions[0].view.Load(), []*Transition{&ask})
+			require.NoError(t, err)
+			if test.want != nil {
+				require.Equal(t, test.want, ask.err)
+				return
+			}
+			require.NoError(t, ask.err)
+			require.Equal(t, ask.untilMs, n.find(t, r.ID).ExpiresAtMs)
+		})
+	}
+}
+
 // Another buyer's order is answered as none is.
 func TestSettleOwnOrdersOnly(t *testing.T) {
 	n := lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "owner"})
