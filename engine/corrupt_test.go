@@ -71,3 +71,25 @@ func TestWhatDoesNotAddUpIsLeftAlone(t *testing.T) {
 		})
 	}
 }
+
+// Only a hold expires: whatever else is among the holds leaves the set, though its buyer holds as many units elsewhere.
+func TestOnlyHoldsExpire(t *testing.T) {
+	client := connectTo(t, devtest.SharedRedis(t))
+	n := lanesOnly(t, client, Config{Prefix: "strays"})
+	n.product(t, "a", 10, onSale)
+	n.hold(t, "a", "u", 3, time.Hour)
+	sold, err := n.buy("a", "u", 3)
+	require.NoError(t, err)
+	cancelled := n.hold(t, "a", "u", 1, time.Minute)
+	_, err = n.cancel(cancelled.ID)
+	require.NoError(t, err)
+	k := n.keys(0)
+	before := dumpKeys(t, client, "strays*")
+	n.do(t, "HSET", k.Orders, "unreadable", "p,1")
+	for _, id := range []string{string(sold.ID[:]), string(cancelled.ID[:]), "unreadable", "nobody's"} {
+		n.do(t, "ZADD", k.Expiry, "1", id)
+	}
+	require.Zero(t, n.sweepOnce(t))
+	n.do(t, "HDEL", k.Orders, "unreadable")
+	require.Equal(t, before, dumpKeys(t, client, "strays*"), "nothing else may have changed")
+}
