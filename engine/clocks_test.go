@@ -60,6 +60,11 @@ func TestOnlyRedisTimeCounts(t *testing.T) {
 			held, err := buy(n, "v", 30_000, "key")
 			require.NoError(t, err)
 			require.Equal(t, start+31_000, held.Order.ExpiresAtMs)
+			extended, err := buy(other, "x", 30_000, "")
+			require.NoError(t, err)
+			longer, err := n.extend(extended.ID, 10*time.Minute)
+			require.NoError(t, err)
+			require.InDelta(t, start+601_000, longer.Order.ExpiresAtMs, 5000, "from Redis's now on")
 			at(30_999)
 			require.Zero(t, other.sweepOnce(t))
 			_, err = buy(other, "u", 0, "")
@@ -78,7 +83,7 @@ func TestOnlyRedisTimeCounts(t *testing.T) {
 			at(200_000)
 			_, err = buy(other, "w", 0, "")
 			require.Equal(t, ErrSaleEnded, err)
-			require.Equal(t, Stock{Current: 7, Sold: 3, Initial: 10, Change: 1}, n.stock(t, "a"))
+			require.Equal(t, Stock{Current: 6, Held: 1, Sold: 3, Initial: 10, Change: 1}, n.stock(t, "a"))
 		})
 	}
 }

@@ -22,6 +22,7 @@ func (n *node) keyed(product, user string, quantity, holdMs int64, key string) (
 func TestOneKeyFiftyTimesAtOnce(t *testing.T) {
 	n := lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "fifty", BatchSize: 7, LockTTL: time.Minute})
 	n.product(t, "a", 1000, Terms{Active: true, PerUserLimit: 3})
+	n.product(t, "b", 1000, onSale)
 	for name, holdMs := range map[string]int64{"sold": 0, "held": 60_000} {
 		t.Run(name, func(t *testing.T) {
 			before := n.stock(t, "a")
@@ -52,6 +53,9 @@ func TestOneKeyFiftyTimesAtOnce(t *testing.T) {
 			other, err := n.keyed("a", name+"-friend", 3, holdMs, "key")
 			require.NoError(t, err)
 			require.False(t, other.Replayed, "keys are a buyer's own")
+			other, err = n.keyed("b", name, 3, holdMs, "key")
+			require.NoError(t, err)
+			require.False(t, other.Replayed, "and a product's")
 		})
 	}
 }
@@ -69,7 +73,8 @@ func TestKeyedOrderIsAsRedisHasIt(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, again.Replayed)
 	require.Equal(t, r.Order.ID, again.Order.ID)
-	require.False(t, n.Durable(&again.Order), "nothing is in the ledger yet")
+	n.Advance(0, Watermark{Epoch: 1, Sequence: 1})
+	require.False(t, n.Durable(&again.Order), "the ledger has the product and not the order")
 	n.Advance(0, Watermark{Epoch: 1, Sequence: 2, Orders: 1})
 	require.True(t, n.Durable(&again.Order))
 }
