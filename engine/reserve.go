@@ -98,10 +98,12 @@ type reserveCall struct {
 	places  map[string]int // product -> 1-based place among shelves
 	left    []int64        // units left of each product, as the last reply said; -1 = not known
 	args    []string
+	keyMs   string // how long a key is kept, made once
 }
 
 func newReserveCall(e *Engine) *reserveCall {
-	return &reserveCall{engine: e, places: make(map[string]int)}
+	keyMs := strconv.FormatInt(e.config.KeyTTL.Milliseconds(), 10)
+	return &reserveCall{engine: e, places: make(map[string]int), keyMs: keyMs}
 }
 
 func (c *reserveCall) run(ctx context.Context, p *partition, v *view, batch []*Reservation) (replyHead, error) {
@@ -147,7 +149,7 @@ func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint6
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
 		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity),
-		strconv.FormatInt(config.KeyTTL.Milliseconds(), 10), strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
+		c.keyMs, strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
 	for _, s := range c.shelves {
 		c.args = append(c.args, s.product)
 	}
