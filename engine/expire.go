@@ -25,16 +25,22 @@ type swept struct {
 // sweep expires holds of a partition until ctx ends. Every process does so: the script decides who comes first.
 func (e *Engine) sweep(ctx context.Context, p *partition) {
 	for sleep(ctx, sweepInterval) {
-		for more := true; more && ctx.Err() == nil; {
-			v := p.view.Load()
-			if v.guard != GuardOK {
-				break
-			}
-			timed, cancel := context.WithTimeout(ctx, e.config.Timeout)
-			done, err := e.expire(timed, p, v)
-			cancel()
-			more = err == nil && done.lookedAt == sweepHolds
+		e.sweepDue(ctx, p)
+	}
+}
+
+// sweepDue expires the holds that are due now. A partition that is shut, or held by an operator, is left alone: nobody
+// may write to a log that the ledger can't follow.
+func (e *Engine) sweepDue(ctx context.Context, p *partition) {
+	for more := true; more && ctx.Err() == nil; {
+		v := p.view.Load()
+		if v.guard != GuardOK || v.Held != "" {
+			return
 		}
+		timed, cancel := context.WithTimeout(ctx, e.config.Timeout)
+		done, err := e.expire(timed, p, v)
+		cancel()
+		more = err == nil && done.lookedAt == sweepHolds
 	}
 }
 

@@ -71,6 +71,35 @@ func TestReserveLettersAreThoseOfTheScript(t *testing.T) {
 	require.Len(t, statusErrors, len(letters), "letters that the script does not know: %q", slices.Sorted(maps.Keys(statusErrors)))
 }
 
+// The letters of settle.lua, by precedence, with what a caller gets.
+var settleLetters = []struct {
+	letter byte
+	want   error
+}{
+	{'M', ErrNoOrder},
+	{'X', ErrCorruptOrder},
+	{'R', nil},
+	{'V', ErrInvalidState},
+	{'G', ErrHoldExpired},
+	{'Q', ErrMoreThanHeld},
+	{'S', ErrHoldExpired},
+	{'B', ErrHoldExtended},
+	{'H', ErrHoldTooLong},
+	{'A', nil},
+}
+
+func TestSettleLettersAreThoseOfTheScript(t *testing.T) {
+	var order []string
+	for _, l := range settleLetters {
+		order = append(order, string(l.letter))
+		outcome, known := settleErrors[l.letter]
+		require.True(t, known, "%c has no outcome", l.letter)
+		require.Equal(t, l.want, outcome, "outcome of %c", l.letter)
+	}
+	require.Equal(t, listed("settle.lua", `^-- {3}([A-Z]) [a-z]`), order, "letters of settle.lua in order of precedence, and ours")
+	require.Len(t, settleErrors, len(settleLetters), "letters that the script does not know: %q", slices.Sorted(maps.Keys(settleErrors)))
+}
+
 // Each script gets as many keys and arguments as its header lists, each key in its place.
 func TestCallsFitTheHeaders(t *testing.T) {
 	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}

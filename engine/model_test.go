@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"regexp"
@@ -14,20 +13,24 @@ import (
 // model is what a namespace must hold, field by field, as plain Go derives it from what was asked. It shares no code
 // with the engine: TestScriptsFollowTheModel compares all of it with Redis after every step.
 type model struct {
-	server  string // replid of the server
-	state   string
-	caller  string // replid that whoever calls has from the ledger
-	replid  string // that the namespace was opened with
-	attempt int64  // that it was closed with; 0 = never
-	seq     int64
-	orders  int64
-	time    int64
-	stock   map[string]string
-	terms   map[string]string
-	buyers  map[string]string
-	records map[string]string
-	log     []modelEntry
-	lastID  string // of the stream; "" = no stream yet
+	server    string // replid of the server
+	state     string
+	caller    string // replid that whoever calls has from the ledger
+	replid    string // that the namespace was opened with
+	attempt   int64  // that it was closed with; 0 = never
+	seq       int64
+	orders    int64
+	time      int64
+	stock     map[string]string
+	terms     map[string]string
+	buyers    map[string]string
+	records   map[string]string
+	expiry    map[string]int64            // id -> when the hold is due
+	postponed map[string]bool             // holds whose counters could not be read when they were due
+	keys      map[int64]map[string]string // generation -> field -> what came of the request
+	idem      int64                       // generation that wrote last
+	log       []modelEntry
+	lastID    string // of the stream; "" = no stream yet
 }
 
 type modelEntry struct {
@@ -40,13 +43,14 @@ func newModel(replid string) *model {
 	return &model{
 		server: replid, caller: replid, state: "open", replid: replid,
 		stock: map[string]string{}, terms: map[string]string{}, buyers: map[string]string{}, records: map[string]string{},
+		expiry: map[string]int64{}, postponed: map[string]bool{}, keys: map[int64]map[string]string{},
 	}
 }
 
 // dump is the model as Redis must hold it.
 func (m *model) dump(keys Keys) dump {
 	d := dump{keys.Meta: map[string]string{
-		"state": m.state, "replid": m.replid, "epoch": "1", "idem": "0", "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
+		"state": m.state, "replid": m.replid, "epoch": "1", "idem": text(m.idem), "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
 	}}
 	if m.attempt > 0 {
 		d[keys.Meta].(map[string]string)["attempt"] = text(m.attempt)
@@ -57,6 +61,16 @@ func (m *model) dump(keys Keys) dump {
 		if len(hash) > 0 {
 			d[key] = maps.Clone(hash)
 		}
+	}
+	if len(m.expiry) > 0 {
+		scores := map[string]string{}
+		for id, ms := range m.expiry {
+			scores[id] = text(ms)
+		}
+		d[keys.Expiry] = scores
+	}
+	for generation, fields := range m.keys {
+		d[[]string{keys.Even, keys.Odd}[generation%2]] = maps.Clone(fields)
 	}
 	if m.lastID == "" {
 		return d
@@ -97,16 +111,6 @@ func (m *model) guard(nowMs, watermark, deadlineMs int64) string {
 
 const noDeadline = math.MaxInt64
 
-// modelOrder is one order of a batch. The text of its quantity goes to the script; units is what it means, 0 where the
-// script has to refuse it.
-type modelOrder struct {
-	id       string
-	product  string
-	user     string
-	quantity string
-	units    int64
-}
-
 var (
 	countersPattern = regexp.MustCompile(`^([0-9]+),([0-9]+),([0-9]+),([0-9]+),([0-9]+)$`)
 	termsPattern    = regexp.MustCompile(`^([0-9]+),([01]),([0-9]+),([0-9]+),([0-9]+)$`)
@@ -122,101 +126,6 @@ func modelCounters(value string) (n [5]int64, ok bool) {
 		}
 	}
 	return n, found != nil
-}
-
-// reserve predicts the reply after {OK, nowMs} and carries the batch out.
-func (m *model) reserve(nowMs, lockMs int64, products []string, orders []modelOrder) []string {
-	var statuses strings.Builder
-	var details, logged []string
-	for _, o := range orders {
-		letter, detail := m.decide(nowMs, lockMs, o)
-		if letter == "A" {
-			record := fmt.Sprintf("c,1,%d,%d,%d,0,%d,%d,%s|%s", o.units, nowMs, nowMs, m.seq+1, m.orders+int64(len(logged)/2)+1, o.product, o.user)
-			m.take(nowMs+lockMs, o, record)
-			logged = append(logged, o.id, record)
-		}
-		statuses.WriteString(letter)
-		details = append(details, detail...)
-	}
-	if len(logged) > 0 {
-		m.orders += int64(len(logged) / 2)
-		m.append(nowMs, append([]string{"orders", text(nowMs)}, logged...)...)
-	}
-	reply := []string{text(m.seq), text(m.orders), "0", statuses.String()}
-	for _, product := range products {
-		reply = append(reply, m.left(product))
-	}
-	return append(reply, details...)
-}
-
-func (m *model) left(product string) string {
-	counters, ok := modelCounters(m.stock[product])
-	if !ok || !termsPattern.MatchString(m.terms[product]) {
-		return "-1"
-	}
-	return text(counters[0])
-}
-
-// decide says what becomes of one order, by the precedence that reserve.lua states.
-func (m *model) decide(nowMs, lockMs int64, o modelOrder) (letter string, detail []string) {
-	if record, ok := m.records[o.id]; ok {
-		return "R", []string{record}
-	}
-	value, ok := m.stock[o.product]
-	if !ok {
-		return "U", nil
-	}
-	counters, readable := modelCounters(value)
-	terms := termsPattern.FindStringSubmatch(m.terms[o.product])
-	if !readable || terms == nil {
-		return "X", nil
-	}
-	limit, starts, ends := number(terms[1]), number(terms[3]), number(terms[4])
-	bought, held, lockUntil, first, ok := m.buyer(o)
-	switch {
-	case !ok:
-		return "X", nil
-	case o.units == 0:
-		return "Q", nil
-	case terms[2] == "0":
-		return "I", nil
-	case nowMs < starts:
-		return "N", []string{terms[3]}
-	case ends > 0 && nowMs >= ends:
-		return "E", nil
-	}
-	switch {
-	case lockMs > 0 && nowMs < lockUntil:
-		return "D", []string{text(lockUntil) + "," + first}
-	case limit > 0 && bought+held+o.units > limit:
-		return "L", []string{text(bought + held)}
-	case o.units > counters[0]:
-		return "S", nil
-	}
-	return "A", nil
-}
-
-// buyer returns what a buyer has of a product; ok is false where the entry can't be read.
-func (m *model) buyer(o modelOrder) (bought, held, lockUntil int64, last string, ok bool) {
-	value, known := m.buyers[o.product+"|"+o.user]
-	if !known {
-		return 0, 0, 0, "", true
-	}
-	f := buyerPattern.FindStringSubmatch(value)
-	if f == nil {
-		return 0, 0, 0, "", false
-	}
-	return number(f[1]), number(f[2]), number(f[3]), f[4], true
-}
-
-func (m *model) take(lockUntil int64, o modelOrder, record string) {
-	c, _ := modelCounters(m.stock[o.product])
-	c[0] -= o.units
-	c[2] += o.units
-	m.stock[o.product] = commas(c[:]...)
-	bought, held, _, _, _ := m.buyer(o)
-	m.buyers[o.product+"|"+o.user] = commas(bought+o.units, held, lockUntil) + "," + o.id
-	m.records[o.id] = record
 }
 
 // change predicts the reply after {OK, nowMs} and carries the change out.
@@ -264,7 +173,7 @@ func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
 			continue
 		}
 		for i := 2; i < len(e.fields); i += 2 {
-			if m.records[e.fields[i]] == e.fields[i+1] {
+			if m.records[e.fields[i]] == e.fields[i+1] && !strings.HasPrefix(e.fields[i+1], "p") {
 				delete(m.records, e.fields[i])
 				gone++
 			}

@@ -98,10 +98,12 @@ type reserveCall struct {
 	places  map[string]int // product -> 1-based place among shelves
 	left    []int64        // units left of each product, as the last reply said; -1 = not known
 	args    []string
+	keyMs   string // how long a key is kept, made once
 }
 
 func newReserveCall(e *Engine) *reserveCall {
-	return &reserveCall{engine: e, places: make(map[string]int)}
+	keyMs := strconv.FormatInt(e.config.KeyTTL.Milliseconds(), 10)
+	return &reserveCall{engine: e, places: make(map[string]int), keyMs: keyMs}
 }
 
 func (c *reserveCall) run(ctx context.Context, p *partition, v *view, batch []*Reservation) (replyHead, error) {
@@ -147,7 +149,7 @@ func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint6
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
 		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity),
-		strconv.FormatInt(config.KeyTTL.Milliseconds(), 10), strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
+		c.keyMs, strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
 	for _, s := range c.shelves {
 		c.args = append(c.args, s.product)
 	}
@@ -204,7 +206,7 @@ func (c *reserveCall) decode(batch []*Reservation, fields []rueidis.RedisMessage
 			break
 		}
 		o.Left = c.left[c.places[o.shelf.product]-1]
-		o.err = o.decodeStatus(statuses[i], &r, head.nowMs)
+		o.err = o.decodeStatus(statuses[i], &r, head)
 		switch statuses[i] {
 		case 'A':
 			number++
@@ -224,6 +226,9 @@ func (r *Reservation) accept(head replyHead, number int64) {
 		CreatedAtMs: head.nowMs, UpdatedAtMs: head.nowMs, Sequence: head.sequence, Number: number,
 	}
 	r.Order.hold(r.HoldMs)
+	if r.Key != "" {
+		r.Order.Request, r.Order.IdempotencyKey = RequestText(r.Quantity, r.HoldMs), r.Key
+	}
 }
 
 // hold makes a new order one that is held.
@@ -233,8 +238,9 @@ func (o *Order) hold(forMs int64) {
 	}
 }
 
-// replay fills in what an earlier request with the same key was answered.
-func (r *Reservation) replay(value string) error {
+// replay fills in what an earlier request with the same key was answered. Its entry is not known: none after the
+// reply's is it, so whoever waits until the ledger has that one waits long enough.
+func (r *Reservation) replay(value string, head replyHead) error {
 	id, createdMs, err := parseIdempotencyValue(value)
 	if err != nil {
 		return err
@@ -242,14 +248,15 @@ func (r *Reservation) replay(value string) error {
 	r.Replayed = true
 	r.Order = Order{
 		ID: id, Product: r.Product, User: r.User, Quantity: r.Quantity, Status: StatusConfirmed, Version: 1,
-		CreatedAtMs: createdMs, UpdatedAtMs: createdMs,
+		CreatedAtMs: createdMs, UpdatedAtMs: createdMs, Sequence: head.sequence,
+		Request: RequestText(r.Quantity, r.HoldMs), IdempotencyKey: r.Key,
 	}
 	r.Order.hold(r.HoldMs)
 	return nil
 }
 
 // decodeStatus reads the detail that a letter brings and returns the outcome.
-func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64) error {
+func (r *Reservation) decodeStatus(letter byte, reply *replyReader, head replyHead) error {
 	outcome, known := statusErrors[letter]
 	if !known {
 		reply.err = fmt.Errorf("status %q is not known", letter)
@@ -263,20 +270,20 @@ func (r *Reservation) decodeStatus(letter byte, reply *replyReader, nowMs int64)
 		}
 		r.Order = order
 	case 'K':
-		if err := r.replay(reply.text()); err != nil && reply.err == nil {
+		if err := r.replay(reply.text(), head); err != nil && reply.err == nil {
 			reply.err = err
 		}
 	case 'H':
 		r.MaxHoldMs = reply.number()
 	case 'N':
 		r.RetryAtMs = reply.number()
-		r.RetryAfterMs = r.RetryAtMs - nowMs
+		r.RetryAfterMs = r.RetryAtMs - head.nowMs
 	case 'D':
 		until, first, _ := strings.Cut(reply.text(), ",")
 		if err := parseCount(until, &r.RetryAtMs); err != nil && reply.err == nil {
 			reply.err = err
 		}
-		r.RetryAfterMs = r.RetryAtMs - nowMs
+		r.RetryAfterMs = r.RetryAtMs - head.nowMs
 		copy(r.First[:], first)
 	case 'L':
 		r.Bought = reply.number()

@@ -242,19 +242,20 @@ func TestRebuildScripts(t *testing.T) {
 	require.NoError(t, n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "5,0,0,5,1"}))
 	refused("ORDER", n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "6,0,0,6,1"}))
 	require.NoError(t, n.Load(ctx, k, k.Terms, 2, n.replid, []string{"a", "0,1,0,0,0"}))
+	require.NoError(t, n.Load(ctx, k, k.Expiry, 3, n.replid, []string{"1700000000000", "a hold"}))
 	before := contents()
-	refused("ORDER", n.Seal(ctx, k, 1, n.replid, 2, 7, 5))
-	refused("FENCED", n.Seal(ctx, k, 2, stranger, 2, 7, 5))
+	refused("ORDER", n.Seal(ctx, k, 2, n.replid, 2, 7, 5))
+	refused("FENCED", n.Seal(ctx, k, 3, stranger, 2, 7, 5))
 	require.Equal(t, before, contents(), "a refusal must write nothing")
-	require.NoError(t, n.Seal(ctx, k, 2, n.replid, 2, 7, 5))
+	require.NoError(t, n.Seal(ctx, k, 3, n.replid, 2, 7, 5))
 	require.Equal(t, dump{
 		k.Stock: map[string]string{"a": "5,0,0,5,1"},
-		k.Terms: map[string]string{"a": "0,1,0,0,0"},
+		k.Terms: map[string]string{"a": "0,1,0,0,0"}, k.Expiry: map[string]string{"a hold": "1700000000000"},
 		k.Meta: map[string]string{
 			"state": "open", "replid": n.replid, "epoch": "2", "orders": "7", "sequence": "0", "time": "0", "idem": "5",
 		},
 	}, contents())
-	refused("ORDER", n.Seal(ctx, k, 2, n.replid, 2, 7, 5))
-	refused("SEALED", n.Load(ctx, k, k.Stock, 3, n.replid, []string{"a", "9,0,0,9,1"}))
+	refused("ORDER", n.Seal(ctx, k, 3, n.replid, 2, 7, 5))
+	refused("SEALED", n.Load(ctx, k, k.Stock, 4, n.replid, []string{"a", "9,0,0,9,1"}))
 	refused("SEALED", n.Load(ctx, k, k.Stock, 1, n.replid, []string{"a", "9,0,0,9,1"}))
 }

@@ -56,6 +56,6 @@ local function readOrder(record)
 end
 
 local function orderText(o, nowMs, sequence, number)
-  return format('%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%s%s', o.letter, o.version, o.quantity, o.createdMs, nowMs,
-    o.expiresMs, sequence, number, o.buyer, o.tail)
+  return format('%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,', o.letter, o.version, o.quantity, o.createdMs, nowMs,
+    o.expiresMs, sequence, number) .. o.buyer .. o.tail -- joined, for format ends a text at its first zero byte
 end

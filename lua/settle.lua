@@ -12,7 +12,7 @@
 -- ARGV 1 replid         the server history that the caller has from the ledger
 -- ARGV 2 watermark
 -- ARGV 3 deadlineMs
--- ARGV 4 lateMs         for how long after its time a hold may still be confirmed
+-- ARGV 4 lateMs         for how long after its time a hold may still be confirmed; 0 = not at all
 -- ARGV 5 maxExtensions  of one hold
 -- ARGV 6 maxTotalMs     from the making of a hold to its end, extensions included
 -- ARGV ..               for each: order id (16 bytes), action, amount, user, record
@@ -102,7 +102,7 @@ end
 -- confirmLate sells what a hold had that is over, if everything allows it as for a new order.
 local function confirmLate(o, quantity, p, b)
   local held = o.letter == 'p' and o.quantity or 0
-  if nowMs > o.expiresMs + lateMs or not p.active or nowMs < p.startsMs or p.endsMs > 0 and nowMs >= p.endsMs then
+  if nowMs >= o.expiresMs + lateMs or not p.active or nowMs < p.startsMs or p.endsMs > 0 and nowMs >= p.endsMs then
     return 'G'
   end
   if p.limit > 0 and b.bought + b.held - held + quantity > p.limit then return 'G' end

@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"regexp"
+	"strings"
+)
+
+// modelOrder is one order of a batch. The text of its quantity goes to the script; units is what it means, 0 where the
+// script has to refuse it.
+type modelOrder struct {
+	id       string
+	product  string
+	user     string
+	quantity string
+	units    int64
+	wish     *modelWish // nil = a plain order
+}
+
+// modelWish is what an order asks for beyond being sold at once.
+type modelWish struct {
+	holdMs  int64  // 0 = sell at once
+	key     string // "" = none
+	field   string
+	request string
+}
+
+// modelReserve is what a batch is decided by.
+type modelReserve struct {
+	nowMs  int64
+	lockMs int64
+	keyMs  int64
+}
+
+// reserve predicts the reply after {OK, nowMs} and carries the batch out.
+func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) []string {
+	var statuses strings.Builder
+	var details, logged []string
+	anyDue, tight := len(m.due(r.nowMs)) > 0, false
+	for _, o := range orders {
+		letter, detail := m.decide(r, o)
+		switch letter {
+		case "A":
+			logged = append(logged, o.id, m.take(r, o, m.orders+int64(len(logged)/2)+1))
+		case "S":
+			c, _ := modelCounters(m.stock[o.product])
+			tight = tight || c[1] > 0
+		}
+		statuses.WriteString(letter)
+		details = append(details, detail...)
+	}
+	m.appendOrders(r.nowMs, logged)
+	reply := []string{text(m.seq), text(m.orders), flag(anyDue && tight), statuses.String()}
+	for _, product := range products {
+		reply = append(reply, m.left(product))
+	}
+	return append(reply, details...)
+}
+
+// appendOrders logs the orders of a batch, id and record in turn, if there are any.
+func (m *model) appendOrders(nowMs int64, logged []string) {
+	if len(logged) > 0 {
+		m.orders += int64(len(logged) / 2)
+		m.append(nowMs, append([]string{"orders", text(nowMs)}, logged...)...)
+	}
+}
+
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}
+
+func (m *model) left(product string) string {
+	counters, ok := modelCounters(m.stock[product])
+	if !ok || !termsPattern.MatchString(m.terms[product]) {
+		return "-1"
+	}
+	return text(counters[0])
+}
+
+// decide says what becomes of one order, by the precedence that reserve.lua states.
+func (m *model) decide(r modelReserve, o modelOrder) (letter string, detail []string) {
+	if record, ok := m.records[o.id]; ok {
+		return "R", []string{record}
+	}
+	keyed := o.wish != nil && o.wish.key != ""
+	if keyed {
+		if earlier, ok := m.earlier(o.wish.field, r.nowMs/r.keyMs); ok {
+			if _, request, _ := strings.Cut(earlier[len(OrderID{}):], ","); request == o.wish.request {
+				return "K", []string{earlier}
+			}
+			return "C", nil
+		}
+	}
+	value, ok := m.stock[o.product]
+	if !ok {
+		return "U", nil
+	}
+	counters, readable := modelCounters(value)
+	terms, known := m.termsOf(o.product)
+	bought, held, lockUntil, first, sane := m.buyer(o.product, o.user)
+	switch {
+	case !readable || !known || !sane:
+		return "X", nil
+	case o.units == 0:
+		return "Q", nil
+	case !terms.active:
+		return "I", nil
+	case r.nowMs < terms.startsMs:
+		return "N", []string{text(terms.startsMs)}
+	case terms.endsMs > 0 && r.nowMs >= terms.endsMs:
+		return "E", nil
+	case o.wish != nil && terms.holdMs > 0 && o.wish.holdMs > terms.holdMs:
+		return "H", []string{text(terms.holdMs)}
+	}
+	switch {
+	case r.lockMs > 0 && r.nowMs < lockUntil && !keyed:
+		return "D", []string{text(lockUntil) + "," + first}
+	case terms.limit > 0 && bought+held+o.units > terms.limit:
+		return "L", []string{text(bought + held)}
+	case o.units > counters[0]:
+		return "S", nil
+	}
+	return "A", nil
+}
+
+// earlier is what came of the request that had a key in a generation or the one before it.
+func (m *model) earlier(field string, generation int64) (value string, ok bool) {
+	for _, g := range []int64{generation, generation - 1} {
+		if value, ok = m.keys[g][field]; ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// remember keeps a key in a generation, and forgets those before the last.
+func (m *model) remember(field, value string, generation int64) {
+	m.idem = generation
+	for g := range m.keys {
+		if g < generation-1 {
+			delete(m.keys, g)
+		}
+	}
+	if m.keys[generation] == nil {
+		m.keys[generation] = map[string]string{}
+	}
+	m.keys[generation][field] = value
+}
+
+type modelTerms struct {
+	limit    int64
+	active   bool
+	startsMs int64
+	endsMs   int64
+	holdMs   int64
+}
+
+func (m *model) termsOf(product string) (terms modelTerms, ok bool) {
+	f := termsPattern.FindStringSubmatch(m.terms[product])
+	if f == nil {
+		return terms, false
+	}
+	return modelTerms{number(f[1]), f[2] == "1", number(f[3]), number(f[4]), number(f[5])}, true
+}
+
+// buyer returns what a buyer has of a product; ok is false where the entry can't be read.
+func (m *model) buyer(product, user string) (bought, held, lockUntil int64, last string, ok bool) {
+	value, known := m.buyers[product+"|"+user]
+	if !known {
+		return 0, 0, 0, "", true
+	}
+	f := buyerPattern.FindStringSubmatch(value)
+	if f == nil {
+		return 0, 0, 0, "", false
+	}
+	return number(f[1]), number(f[2]), number(f[3]), f[4], true
+}
+
+// take gives an order its units and returns its record.
+func (m *model) take(r modelReserve, o modelOrder, count int64) string {
+	c, _ := modelCounters(m.stock[o.product])
+	bought, held, _, _, _ := m.buyer(o.product, o.user)
+	record := modelRecord{letter: "c", version: 1, quantity: o.units, createdMs: r.nowMs, product: o.product, user: o.user}
+	c[0] -= o.units
+	if o.wish != nil && o.wish.holdMs > 0 {
+		c[1] += o.units
+		held += o.units
+		record.letter, record.expiresMs = "p", r.nowMs+o.wish.holdMs
+		m.expiry[o.id] = record.expiresMs
+	} else {
+		c[2] += o.units
+		bought += o.units
+	}
+	if o.wish != nil && o.wish.key != "" {
+		record.tail = "|" + o.wish.request + "|" + o.wish.key
+		m.remember(o.wish.field, o.id+text(r.nowMs)+","+o.wish.request, r.nowMs/r.keyMs)
+	}
+	m.stock[o.product] = commas(c[:]...)
+	m.buyers[o.product+"|"+o.user] = commas(bought, held, r.nowMs+r.lockMs) + "," + o.id
+	m.records[o.id] = record.text(r.nowMs, m.seq+1, count)
+	return m.records[o.id]
+}
+
+// modelRecord is what a record says, its place in the log aside.
+type modelRecord struct {
+	letter    string
+	version   int64
+	quantity  int64
+	createdMs int64
+	expiresMs int64
+	product   string
+	user      string
+	tail      string // request and idempotency key with their joints
+}
+
+var recordPattern = regexp.MustCompile(`(?s)^([pcxef]),([0-9]+),([0-9]+),([0-9]+),[0-9]+,([0-9]+),[0-9]+,[0-9]+,([^|]+)\|([^|]+)(.*)$`)
+
+func parseModelRecord(record string) (r modelRecord, ok bool) {
+	f := recordPattern.FindStringSubmatch(record)
+	if f == nil {
+		return r, false
+	}
+	return modelRecord{f[1], number(f[2]), number(f[3]), number(f[4]), number(f[5]), f[6], f[7], f[8]}, true
+}
+
+func (r modelRecord) text(nowMs, seq, count int64) string {
+	return r.letter + "," + commas(r.version, r.quantity, r.createdMs, nowMs, r.expiresMs, seq, count) + "," + r.product + "|" + r.user + r.tail
+}
