@@ -109,7 +109,9 @@ func (c *contract) observeAnswer(t *testing.T, cs *contractCase, operation *open
 	}
 	value := decodeJSON(t, got.body)
 	c.observe(media.Schema, value)
-	if problem, ok := value.(map[string]any); ok && got.status >= 400 && problem["code"] != nil {
+	if problem, ok := value.(map[string]any); ok && problem["code"] != nil {
+		require.EqualValues(t, got.status, problem["status"])
+		require.Equal(t, "urn:flashsale:problem:"+fmt.Sprint(problem["code"]), problem["type"])
 		c.seen[fmt.Sprintf("%s code %s", name, problem["code"])] = true
 	}
 }
