@@ -142,14 +142,25 @@ func TestDueHoldsAreSoldAtOnce(t *testing.T) {
 	require.Equal(t, Stock{Current: 1, Held: 2, Initial: 3, Change: 1}, n.stock(t, "a"))
 	require.Equal(t, int64(1), second.Left)
 
+	n.change(t, Change{Product: "a", Number: 2, Terms: Terms{Active: true, PerUserLimit: 2}})
+	called()
+	require.Equal(t, ErrLimitExceeded, n.Reserve(n.order("a", "second", 1), past), "the buyer's hold is not due yet")
+	require.Equal(t, []string{"reserve.lua"}, called())
 	n.jumpTo(t, second.Order.ExpiresAtMs)
+	called()
+	require.NoError(t, n.Reserve(n.order("a", "second", 1), past), "a hold that is over counts no more")
+	require.Equal(t, []string{"reserve.lua", "expire.lua", "reserve.lua"}, called())
+	n.change(t, Change{Product: "a", Number: 3, Amount: 1, Terms: onSale})
+	third := n.hold(t, "a", "third", 2, time.Second)
+
+	n.jumpTo(t, third.Order.ExpiresAtMs)
 	called()
 	late, err := n.confirm(first.ID, 3)
 	require.NoError(t, err, "so does a late confirm")
 	require.Equal(t, []string{"settle.lua", "expire.lua", "settle.lua"}, called())
 	require.False(t, late.Repeated)
-	require.Equal(t, Stock{Sold: 3, Initial: 3, Change: 1}, n.stock(t, "a"))
-	require.Equal(t, int64(2), int64(n.metrics.expired.Get()), "holds counted as expired")
+	require.Equal(t, Stock{Sold: 4, Initial: 4, Change: 3}, n.stock(t, "a"))
+	require.Equal(t, int64(3), int64(n.metrics.expired.Get()), "holds counted as expired")
 	require.Equal(t, int64(1), sold.Order.Quantity)
 }
 

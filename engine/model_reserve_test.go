@@ -44,6 +44,9 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 		case "S":
 			c, _ := modelCounters(m.stock[o.product])
 			tight = tight || c[1] > 0
+		case "L":
+			_, held, _, _, _ := m.buyer(o.product, o.user)
+			tight = tight || held > 0
 		}
 		statuses.WriteString(letter)
 		details = append(details, detail...)

@@ -131,7 +131,9 @@ func (c *reserveCall) learn(_ []*Reservation, asked time.Time) {
 	}
 }
 
-func (c *reserveCall) short(r *Reservation) bool { return errors.Is(r.err, ErrSoldOut) }
+func (c *reserveCall) short(r *Reservation) bool {
+	return errors.Is(r.err, ErrSoldOut) || errors.Is(r.err, ErrLimitExceeded)
+}
 
 func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint64, deadlineMs int64) {
 	c.shelves = c.shelves[:0]

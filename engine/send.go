@@ -21,7 +21,7 @@ type replyHead struct {
 	nowMs    int64
 	sequence uint64
 	orders   int64 // running count after the batch
-	due      bool  // something was refused for stock while holds are due
+	due      bool  // something was refused for what holds that are due have taken
 }
 
 func (r *replyReader) head() replyHead {

@@ -26,7 +26,8 @@
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, orders, due, statuses, left of each product (-1 = unknown) .., details ..}
--- due is 1 where an order was refused for stock while holds are due: once expire.lua has run, asking again may help.
+-- due is 1 where an order was refused for stock, or for what its buyer holds, while holds are due: once expire.lua has
+-- run, asking again may help.
 -- statuses has one letter an order, in order of precedence; a letter with a detail adds one to details, in turn:
 --   R replayed      this order id was decided before; detail: its record
 --   K key           a request with this key was accepted before; detail: what the hash of keys has of it
@@ -182,6 +183,8 @@ for i = 1, n do
       accepted = accepted + 1
     elseif status == 'S' then
       tight = tight or p.held > 0
+    elseif status == 'L' then
+      tight = tight or b.held > 0
     end
   end
   statuses[i] = status
