@@ -40,6 +40,10 @@ func (e *Engine) sweepDue(ctx context.Context, p *partition) {
 		timed, cancel := context.WithTimeout(ctx, e.config.Timeout)
 		done, err := e.expire(timed, p, v)
 		cancel()
+		if err != nil && ctx.Err() == nil {
+			e.metrics.failedCalls.Inc()
+			p.fail(err)
+		}
 		more = err == nil && done.lookedAt == sweepHolds
 	}
 }

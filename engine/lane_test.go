@@ -17,10 +17,10 @@ func batchOf(t tester, command []string) int {
 	t.Helper()
 	require.True(t, isScript(command, &reserveScript), "%q is no call of reserve.lua", command[:2])
 	args := command[3+9:]
-	products, err := strconv.Atoi(args[6])
+	products, err := strconv.Atoi(args[5])
 	require.NoError(t, err)
-	require.Equal(t, "0", args[7], "wishes")
-	orders := args[8+products:]
+	require.Equal(t, "0", args[6], "wishes")
+	orders := args[7+products:]
 	require.Zero(t, len(orders)%4, "four arguments an order")
 	return len(orders) / 4
 }

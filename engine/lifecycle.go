@@ -54,7 +54,7 @@ func (e *Engine) Load(ctx context.Context, keys Keys, target string, chunk int, 
 // idempotency keys that was loaded last: floor(ms / KeyTTL).
 func (e *Engine) Seal(ctx context.Context, keys Keys, chunks int, replid string, epoch uint64, orders, idem int64) error {
 	return e.runForOK(ctx, &sealScript, []string{keys.Meta},
-		[]string{strconv.Itoa(chunks), replid, formatUint(epoch), strconv.FormatInt(orders, 10), strconv.FormatInt(idem, 10)})
+		[]string{strconv.Itoa(chunks), replid, formatUint(epoch), strconv.FormatInt(orders, 10), strconv.FormatInt(idem, 10), strconv.FormatInt(e.config.KeyTTL.Milliseconds(), 10)})
 }
 
 func (e *Engine) runForOK(ctx context.Context, s *script, keys, args []string) error {

@@ -123,7 +123,7 @@ func (mc *machine) reserve(t *rapid.T) {
 	}
 	args := slices.Concat([]string{
 		mc.model.caller, text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
-		text(mc.keyMs), strconv.Itoa(len(products)), strconv.Itoa(len(wishes) / 5),
+		strconv.Itoa(len(products)), strconv.Itoa(len(wishes) / 5),
 	}, products, wishes, tail)
 	code, nowMs, reply := mc.run(t, &reserveScript, mc.n.reserveKeys(mc.keys), args)
 	mc.require(t, mc.model.guard(nowMs, watermark, deadlineMs), code, reply, func() []string {

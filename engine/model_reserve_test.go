@@ -212,20 +212,21 @@ type modelRecord struct {
 	version   int64
 	quantity  int64
 	createdMs int64
+	updatedMs int64
 	expiresMs int64
 	product   string
 	user      string
 	tail      string // request and idempotency key with their joints
 }
 
-var recordPattern = regexp.MustCompile(`(?s)^([pcxef]),([0-9]+),([0-9]+),([0-9]+),[0-9]+,([0-9]+),[0-9]+,[0-9]+,([^|]+)\|([^|]+)(.*)$`)
+var recordPattern = regexp.MustCompile(`(?s)^([pcxef]),([0-9]+),([0-9]+),([0-9]+),([0-9]+),([0-9]+),[0-9]+,[0-9]+,([^|]+)\|([^|]+)(.*)$`)
 
 func parseModelRecord(record string) (r modelRecord, ok bool) {
 	f := recordPattern.FindStringSubmatch(record)
 	if f == nil {
 		return r, false
 	}
-	return modelRecord{f[1], number(f[2]), number(f[3]), number(f[4]), number(f[5]), f[6], f[7], f[8]}, true
+	return modelRecord{f[1], number(f[2]), number(f[3]), number(f[4]), number(f[5]), number(f[6]), f[7], f[8], f[9]}, true
 }
 
 func (r modelRecord) text(nowMs, seq, count int64) string {

@@ -38,7 +38,8 @@ func (m *model) settle(s modelSettle, batch []modelTransition) []string {
 	var statuses strings.Builder
 	var details, logged []string
 	for _, t := range batch {
-		letter, after := m.settleOne(s, t, known[t.id])
+		_, inRedis := m.records[t.id]
+		letter, after := m.settleOne(s, t, known[t.id], !inRedis)
 		if letter == "A" {
 			known[t.id] = after.text(s.nowMs, m.seq+1, m.orders+int64(len(logged)/2)+1)
 			m.records[t.id] = known[t.id]
@@ -86,11 +87,13 @@ func (m *model) keep(o modelRecord, b modelBooks) {
 }
 
 // settleOne says what becomes of one transition, and of the order where it is done.
-func (m *model) settleOne(s modelSettle, t modelTransition, record string) (letter string, o modelRecord) {
+func (m *model) settleOne(s modelSettle, t modelTransition, record string, brought bool) (letter string, o modelRecord) {
 	o, readable := parseModelRecord(record)
 	switch {
 	case record == "", readable && t.user != "" && t.user != o.user:
 		return "M", o
+	case readable && brought && o.letter == "p":
+		return "G", o
 	case !readable:
 		return "X", o
 	}
@@ -187,6 +190,8 @@ func modelExtend(s modelSettle, t modelTransition, o *modelRecord, b modelBooks)
 	case o.letter != "p":
 		return "V"
 	case t.amount <= o.expiresMs:
+		return "R"
+	case o.version > 1 && s.nowMs-o.updatedMs <= 30_000 && t.amount-o.expiresMs <= s.nowMs-o.updatedMs+1000:
 		return "R"
 	case o.version-1 >= s.maxExtensions, t.amount-o.createdMs > s.maxTotalMs:
 		return "B"

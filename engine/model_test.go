@@ -28,6 +28,7 @@ type model struct {
 	expiry    map[string]int64            // id -> when the hold is due
 	postponed map[string]bool             // holds whose counters could not be read when they were due
 	keys      map[int64]map[string]string // generation -> field -> what came of the request
+	keyMs     int64                       // a generation of idempotency keys
 	idem      int64                       // generation that wrote last
 	log       []modelEntry
 	lastID    string // of the stream; "" = no stream yet
@@ -50,7 +51,7 @@ func newModel(replid string) *model {
 // dump is the model as Redis must hold it.
 func (m *model) dump(keys Keys) dump {
 	d := dump{keys.Meta: map[string]string{
-		"state": m.state, "replid": m.replid, "epoch": "1", "idem": text(m.idem), "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
+		"state": m.state, "replid": m.replid, "epoch": "1", "idem": text(m.idem), "keyMs": text(m.keyMs), "orders": text(m.orders), "sequence": text(m.seq), "time": text(m.time),
 	}}
 	if m.attempt > 0 {
 		d[keys.Meta].(map[string]string)["attempt"] = text(m.attempt)

@@ -98,12 +98,10 @@ type reserveCall struct {
 	places  map[string]int // product -> 1-based place among shelves
 	left    []int64        // units left of each product, as the last reply said; -1 = not known
 	args    []string
-	keyMs   string // how long a key is kept, made once
 }
 
 func newReserveCall(e *Engine) *reserveCall {
-	keyMs := strconv.FormatInt(e.config.KeyTTL.Milliseconds(), 10)
-	return &reserveCall{engine: e, places: make(map[string]int), keyMs: keyMs}
+	return &reserveCall{engine: e, places: make(map[string]int)}
 }
 
 func (c *reserveCall) run(ctx context.Context, p *partition, v *view, batch []*Reservation) (replyHead, error) {
@@ -151,7 +149,7 @@ func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint6
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
 		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity),
-		c.keyMs, strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
+		strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
 	for _, s := range c.shelves {
 		c.args = append(c.args, s.product)
 	}
@@ -257,6 +255,15 @@ func (r *Reservation) replay(value string, head replyHead) error {
 	return nil
 }
 
+// unreadable is the outcome of an order that was decided before, of which Redis has what nobody can read: that is no reason
+// to fail the rest of the batch.
+func unreadable(err error) error {
+	if err != nil {
+		return ErrOutcomeUnknown
+	}
+	return nil
+}
+
 // decodeStatus reads the detail that a letter brings and returns the outcome.
 func (r *Reservation) decodeStatus(letter byte, reply *replyReader, head replyHead) error {
 	outcome, known := statusErrors[letter]
@@ -267,14 +274,10 @@ func (r *Reservation) decodeStatus(letter byte, reply *replyReader, head replyHe
 	switch letter {
 	case 'R':
 		order, err := ParseRecord(r.ID, reply.text())
-		if err != nil {
-			reply.err = err
-		}
 		r.Order = order
+		return unreadable(err)
 	case 'K':
-		if err := r.replay(reply.text(), head); err != nil && reply.err == nil {
-			reply.err = err
-		}
+		return unreadable(r.replay(reply.text(), head))
 	case 'H':
 		r.MaxHoldMs = reply.number()
 	case 'N':

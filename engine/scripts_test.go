@@ -30,7 +30,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
 	return map[string]invocation{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "60000", "1", "1", "a", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "1", "a|v", "1"}},
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", "a", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "1", "a|v", "1"}},
 		"settle":  {&settleScript, n.bookKeys(k), []string{n.replid, "0", far, "60000", "3", "1800000", strings.Repeat("i", 16), "x", "0", "", ""}},
 		"expire":  {&expireScript, n.bookKeys(k), []string{n.replid, "0", far, "10", "60000"}},
 		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
@@ -39,7 +39,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 		"close":   {&closeScript, []string{k.Meta}, []string{"1"}},
 		"open":    {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
 		"load":    {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "hash", "field", "value"}},
-		"seal":    {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0", "0"}},
+		"seal":    {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0", "0", "60000"}},
 	}
 }
 
@@ -50,7 +50,7 @@ func stocked(t testing.TB, n *node) Keys {
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	fields, err := invocation{&reserveScript, n.reserveKeys(k), []string{
-		n.replid, "0", far, "0", "10", "60000", "1", "3", "a",
+		n.replid, "0", far, "0", "10", "1", "3", "a",
 		"1", "1", "", "", "", // due at once
 		"2", "600000", "even", "1;600000", "key one",
 		"3", "0", "odd", "1;0", "key two",
@@ -252,7 +252,7 @@ func TestRebuildScripts(t *testing.T) {
 		k.Stock: map[string]string{"a": "5,0,0,5,1"},
 		k.Terms: map[string]string{"a": "0,1,0,0,0"}, k.Expiry: map[string]string{"a hold": "1700000000000"},
 		k.Meta: map[string]string{
-			"state": "open", "replid": n.replid, "epoch": "2", "orders": "7", "sequence": "0", "time": "0", "idem": "5",
+			"state": "open", "replid": n.replid, "epoch": "2", "orders": "7", "sequence": "0", "time": "0", "idem": "5", "keyMs": "86400000",
 		},
 	}, contents())
 	refused("ORDER", n.Seal(ctx, k, 3, n.replid, 2, 7, 5))

@@ -39,6 +39,7 @@ type sender[R request] struct {
 	call      call[R]
 	batch     []R
 	unknown   bool // an attempt of this batch may have been executed though its reply was lost
+	sweeps    int  // how often due holds have expired for this batch
 }
 
 // retryPause bounds the pauses between the attempts of a batch; they double from the first to the last.
@@ -58,7 +59,7 @@ func (s *sender[R]) send() {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	began := s.partition.view.Load()
-	s.unknown = false
+	s.unknown, s.sweeps = false, 0
 	for pause := firstRetryPause; len(s.batch) > 0; pause = min(2*pause, lastRetryPause) {
 		v := s.partition.view.Load()
 		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
@@ -120,11 +121,16 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 	return nil
 }
 
+// maxSweeps bounds how often a batch has due holds expire, for the next batch waits behind it: where holds by the thousand
+// are due at once, the longest due first, whoever finds too little stock after so many is refused.
+const maxSweeps = 16
+
 // expireDue gives back what due holds have held and tells whether it is worth asking again.
 func (s *sender[R]) expireDue(ctx context.Context, v *view) bool {
-	if deadline, _ := ctx.Deadline(); time.Until(deadline) < 2*shortestAttempt {
+	if deadline, _ := ctx.Deadline(); s.sweeps == maxSweeps || time.Until(deadline) < 2*shortestAttempt {
 		return false
 	}
+	s.sweeps++
 	swept, err := s.engine.expire(ctx, s.partition, v)
 	return err == nil && swept.expired > 0
 }

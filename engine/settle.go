@@ -45,7 +45,7 @@ type Transition struct {
 // NewTransition returns an empty transition.
 func NewTransition() *Transition { return &Transition{waiting: newWaiting()} }
 
-// Settle decides a transition and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of
+// Settle decides a transition, within the configured timeout counted from now, and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of
 // it: the ledger may. Any error but ErrOutcomeUnknown is a definite refusal; asking again is always safe.
 func (e *Engine) Settle(t *Transition, now time.Time) error {
 	if t.ID.Partition() >= len(e.partitions) {
@@ -157,8 +157,8 @@ func (t *Transition) decode(letter byte, reply *replyReader) {
 		return
 	}
 	order, err := ParseRecord(t.ID, reply.text())
-	if err != nil && letter != 'X' && reply.err == nil { // a record that nobody can read is X
-		reply.err = err
+	if err != nil && t.err == nil { // it is done, and nobody can say what: that is no reason to fail the rest of the batch
+		t.err = ErrOutcomeUnknown
 	}
 	t.Order = order
 }

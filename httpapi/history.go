@@ -165,7 +165,7 @@ func appendOrderCounts(dst []byte, c *engine.OrderCounts) []byte {
 func (s *Server) getInventoryMetrics(ctx *fasthttp.RequestCtx) {
 	timed, cancel := s.requestContext()
 	defer cancel()
-	totals, err := s.deps.Catalog.StockTotals(timed)
+	totals, err := s.stockTotals(timed)
 	if err != nil {
 		s.refuse(ctx, err)
 		return

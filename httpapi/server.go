@@ -156,6 +156,7 @@ type Server struct {
 	checks  []*watchedCheck
 	limits  limits
 
+	totals   totals
 	stopping atomic.Bool
 }
 

@@ -4,7 +4,7 @@
 -- A reader returns nil for what it can't read. Numbers come as numbers.
 --   readProduct(counters, terms)  {current, held, sold, initial, change, limit, active, startsMs, endsMs, holdMs}
 --   readBuyer(value)              {bought, held, lockUntilMs, last}; no value is a buyer who has nothing
---   readOrder(record)             {letter, version, quantity, createdMs, expiresMs, buyer, product, user, tail}
+--   readOrder(record)             {letter, version, quantity, createdMs, updatedMs, expiresMs, buyer, product, user, tail}
 --   productText, buyerText and orderText are their inverses; orderText stamps the place in the log.
 local match, format = string.match, string.format
 
@@ -46,12 +46,12 @@ local function buyerText(b)
 end
 
 local function readOrder(record)
-  local letter, version, quantity, createdMs, expiresMs, product, user, tail = match(record,
-    '^([pcxef]),(%d+),(%d+),(%d+),%d+,(%d+),%d+,%d+,([^|]+)|([^|]+)(.*)$')
+  local letter, version, quantity, createdMs, updatedMs, expiresMs, product, user, tail = match(record,
+    '^([pcxef]),(%d+),(%d+),(%d+),(%d+),(%d+),%d+,%d+,([^|]+)|([^|]+)(.*)$')
   if not letter then return nil end
   return {
     letter = letter, version = tonumber(version), quantity = tonumber(quantity), createdMs = tonumber(createdMs),
-    expiresMs = tonumber(expiresMs), buyer = product .. '|' .. user, product = product, user = user, tail = tail,
+    updatedMs = tonumber(updatedMs), expiresMs = tonumber(expiresMs), buyer = product .. '|' .. user, product = product, user = user, tail = tail,
   }
 end
 

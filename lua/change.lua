@@ -3,7 +3,7 @@
 --
 -- KEYS 1 meta    hash
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
--- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs
+-- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 log     stream
 --
 -- ARGV 1 replid      the server history that the caller has from the ledger

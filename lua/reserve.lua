@@ -1,7 +1,7 @@
 #!lua
 -- reserve.lua: decide a batch of orders of one partition in one atomic step: sold at once, or held.
 --
--- KEYS 1 meta    hash   state, replid, sequence, time, orders, idem
+-- KEYS 1 meta    hash   state, replid, sequence, time, orders, idem, keyMs
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
@@ -16,9 +16,8 @@
 -- ARGV 3 deadlineMs  in this server's time
 -- ARGV 4 lockMs      buyer lock, 0 = off
 -- ARGV 5 maxQuantity
--- ARGV 6 keyMs       how long an idempotency key is kept at the least: a generation
--- ARGV 7 products    how many product names follow
--- ARGV 8 wishes      how many wishes follow them
+-- ARGV 6 products    how many product names follow
+-- ARGV 7 wishes      how many wishes follow them
 -- ARGV ..            the product names
 -- ARGV ..            for each wish: order (1-based place), holdMs (0 = sell at once), idempotency field, request, key
 --                    (the three empty where there is no key)
@@ -52,21 +51,21 @@
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
 if code ~= 'OK' then return {code, nowMs} end
 
-local lockMs, maxQuantity, keyMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local products, wished = tonumber(ARGV[7]), tonumber(ARGV[8])
+local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
+local products, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
 local call = redis.call
 
 local names, ids, buyerKeys = {}, {}, {}
-for i = 1, products do names[i] = ARGV[8 + i] end
+for i = 1, products do names[i] = ARGV[7 + i] end
 
 local wishes, fields = {}, {}
-for a = 8 + products, 3 + products + 5 * wished, 5 do
+for a = 7 + products, 2 + products + 5 * wished, 5 do
   local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5]}
   wishes[tonumber(ARGV[a + 1])] = wish
   if wish.field ~= '' then fields[#fields + 1] = wish.field end
 end
 
-local first = 9 + products + 5 * wished
+local first = 8 + products + 5 * wished
 local n = 0
 for a = first, #ARGV, 4 do
   n = n + 1
@@ -79,11 +78,12 @@ local buyersRead = call('HMGET', KEYS[4], unpack(buyerKeys))
 local ordersRead = call('HMGET', KEYS[5], unpack(ids))
 
 -- Keys live in two hashes that take turns: each is emptied when its next generation begins, so a key is kept for one
--- generation at the least and for two at the most. stored is the generation that wrote last.
+-- generation (keyMs, the same for all callers) at the least and for two at the most. stored is the generation that wrote
+-- last.
 local known, generation, stored = {}, 0, 0
 if #fields > 0 then
-  generation = math.floor(nowMs / keyMs)
-  stored = tonumber(call('HGET', KEYS[1], 'idem') or -2)
+  local kept = call('HMGET', KEYS[1], 'idem', 'keyMs')
+  generation, stored = math.floor(nowMs / tonumber(kept[2])), tonumber(kept[1])
   local this, last = call('HMGET', KEYS[8], unpack(fields)), call('HMGET', KEYS[9], unpack(fields))
   if generation % 2 == 1 then this, last = last, this end
   for i = 1, #fields do

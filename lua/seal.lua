@@ -8,6 +8,7 @@
 -- ARGV 3 epoch   number that this namespace is to have
 -- ARGV 4 orders  running count of orders up to here
 -- ARGV 5 idem    generation of idempotency keys that was loaded last
+-- ARGV 6 keyMs   how long such a key is kept at the least: a generation
 --
 -- Returns {code}; code, in order of precedence:
 --   FENCED   not a primary, or another server history than at the start
@@ -24,6 +25,6 @@ end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'chunks')
 if meta[1] ~= 'loading' or meta[2] ~= ARGV[1] then return {'ORDER'} end
 redis.call('HSET', KEYS[1], 'state', 'open', 'replid', ARGV[2], 'epoch', ARGV[3], 'orders', ARGV[4],
-  'sequence', '0', 'time', '0', 'idem', ARGV[5])
+  'sequence', '0', 'time', '0', 'idem', ARGV[5], 'keyMs', ARGV[6])
 redis.call('HDEL', KEYS[1], 'chunks')
 return {'OK'}

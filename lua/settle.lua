@@ -23,10 +23,11 @@
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, orders, due, statuses, details ..}
 -- due is 1 where a late confirm found too little stock while holds are due: once expire.lua has run, asking again may
--- help. statuses has one letter an order, in order of precedence; all but M add its record to details, in turn:
+-- help. A hold ('p') that only the ledger has is G before anything else but M: Redis has every hold.
+-- statuses has one letter an order, in order of precedence; all but M add its record to details, in turn:
 --   M missing   no such order, or another buyer's
 --   X corrupt   what Redis has of the order, its product or its buyer can't be read, or does not add up
---   R repeated  it is so already
+--   R repeated  it is so already, or was extended so a moment ago
 --   V invalid   no way leads there from its state
 --   G gone      the hold is over, and what it had can't be had any more
 --   Q quantity  more than the order has
@@ -59,7 +60,7 @@ for i = 1, n do
   local record = ordersRead[i] or ARGV[6 + i * 5]
   if record ~= '' and orders[ids[i]] == nil then
     local o = readOrder(record) or {letter = 'unreadable', record = record}
-    o.id, o.record = ids[i], record
+    o.id, o.record, o.brought = ids[i], record, not ordersRead[i]
     orders[o.id] = o
     if o.product then names[#names + 1], keys[#keys + 1] = o.product, o.buyer end
   end
@@ -126,11 +127,20 @@ local function confirm(o, amount, p, b)
   return 'A'
 end
 
+-- An extension that is asked for again within repeatMs, for no longer than the last one, is the last one: its answer was
+-- lost, or somebody clicked twice. slackMs is by how much the two may have been on their way for unequal times.
+local repeatMs, slackMs = 30000, 1000
+
+local function again(o, untilMs)
+  local sinceMs = nowMs - o.updatedMs
+  return o.version > 1 and sinceMs <= repeatMs and untilMs - o.expiresMs <= sinceMs + slackMs
+end
+
 -- extend never shortens. A hold's version counts its extensions, from 1.
 local function extend(o, untilMs, p)
   if o.letter == 'e' or o.letter == 'p' and o.expiresMs <= nowMs then return 'G' end
   if o.letter ~= 'p' then return 'V' end
-  if untilMs <= o.expiresMs then return 'R' end
+  if untilMs <= o.expiresMs or again(o, untilMs) then return 'R' end
   if o.version > maxExtensions or untilMs > o.createdMs + maxTotalMs then return 'B' end
   if p.holdMs > 0 and untilMs - nowMs > p.holdMs then return 'H' end
   o.expiresMs = untilMs
@@ -141,12 +151,13 @@ local actions = {c = confirm, x = cancel, t = extend}
 
 local function settle(o, a)
   if not o or ARGV[a + 3] ~= '' and o.user and ARGV[a + 3] ~= o.user then return 'M' end
+  if o.brought and o.letter == 'p' then return 'G' end -- Redis has every hold: this one holds nothing
   local p, b = shelf[o.product or ''], buyers[o.buyer or '']
   if not p or not b or not addsUp(o, p, b) then return 'X' end
   local held = o.letter == 'p'
   local status = actions[ARGV[a + 1]](o, tonumber(ARGV[a + 2]), p, b)
   if status == 'A' then
-    o.version, o.wasHeld = o.version + 1, o.wasHeld or held
+    o.version, o.updatedMs, o.wasHeld, o.brought = o.version + 1, nowMs, o.wasHeld or held, false
     o.changed, p.changed, b.changed = true, true, true
   end
   return status

@@ -12,12 +12,13 @@ import (
 // and the script's call.
 const settleAttempts = 3
 
-// Settle brings an order to its next state. Where its record has left Redis it takes the ledger's row along: a record
-// leaves only after its commit, and stays longer than any call takes, so a row that is read after the script found no
-// record, and is used in the same epoch, is the last word.
+// Settle brings an order to its next state. Where its record has left Redis it takes the ledger's row along. All of it has
+// one deadline, by Redis' clock, and a record stays in Redis for longer than that after its last change: so a row that was
+// read after the script found no record, and is used in the same epoch, is the last word, or comes too late.
 func (s *Store) Settle(ctx context.Context, t *engine.Transition) error {
+	began := time.Now()
 	for range settleAttempts {
-		err := s.engine.Settle(t, time.Now())
+		err := s.engine.Settle(t, began)
 		if !errors.Is(err, engine.ErrNoOrder) || t.ID.Partition() >= s.engine.Partitions() {
 			return err
 		}
