@@ -40,7 +40,9 @@ func (e *Engine) sweepDue(ctx context.Context, p *partition) {
 		timed, cancel := context.WithTimeout(ctx, e.config.Timeout)
 		done, err := e.expire(timed, p, v)
 		cancel()
-		if err != nil && ctx.Err() == nil {
+		if err == nil {
+			p.succeedQuietly(time.Now())
+		} else if ctx.Err() == nil {
 			e.metrics.failedCalls.Inc()
 			p.fail(err)
 		}

@@ -22,6 +22,7 @@ type partition struct {
 	lane      *lane[*Reservation]
 	settling  *lane[*Transition]
 	fault     atomic.Pointer[string] // why the last batch failed; nil = it did not
+	failedAt  atomic.Int64           // when the last one did, on the monotonic clock, in ns
 	alarm     chan struct{}          // has a token when a script was refused or an answer was lost
 }
 

@@ -1,0 +1,131 @@
+package persist_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"flashsale/engine"
+	"flashsale/internal/devstack/devtest"
+	"flashsale/persist"
+)
+
+// freezer holds a process up where it has just read an order's row.
+type freezer struct {
+	armed atomic.Bool
+	hit   chan struct{}
+	thaw  chan struct{}
+}
+
+type sqlKey struct{}
+
+func (f *freezer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
+	return context.WithValue(ctx, sqlKey{}, d.SQL)
+}
+
+func (f *freezer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	sql, _ := ctx.Value(sqlKey{}).(string)
+	if strings.Contains(sql, "FROM orders o LEFT JOIN products p") && f.armed.CompareAndSwap(true, false) {
+		close(f.hit)
+		<-f.thaw
+	}
+}
+
+func cancelOf(id engine.OrderID) *engine.Transition {
+	x := engine.NewTransition()
+	x.ID, x.Action = id, engine.ActionCancel
+	return x
+}
+
+// Promise 15: a process that was frozen with the ledger's row in its hands, while another cancelled the order and Redis
+// forgot it again, comes too late.
+func TestALateCancelGivesNothingBack(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	s.config.Timeout = 200 * time.Millisecond
+	s.keeper.OrderGrace = 1400 * time.Millisecond // the least that serve admits
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	first, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	_, err = n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	forgotten := func() bool {
+		_, found, err := n.Find(t.Context(), first.ID)
+		return err == nil && !found
+	}
+	eventually(t, "the record to leave Redis", forgotten)
+
+	config, err := pgxpool.ParseConfig(s.dbURL)
+	require.NoError(t, err)
+	f := &freezer{hit: make(chan struct{}), thaw: make(chan struct{})}
+	config.ConnConfig.Tracer = f
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	f.armed.Store(true)
+	late := make(chan error, 1)
+	go func() { late <- persist.NewStore(pool, n.Engine).Settle(context.Background(), cancelOf(first.ID)) }()
+	<-f.hit
+
+	require.NoError(t, n.store.Settle(t.Context(), cancelOf(first.ID)))
+	eventually(t, "the cancelled record to leave Redis", forgotten)
+	close(f.thaw)
+	require.ErrorIs(t, <-late, engine.ErrTooLate)
+	stock, _, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.Equal(t, engine.Stock{Current: 9, Sold: 1, Initial: 10, Change: 1}, stock, "one of two units was cancelled")
+	x := cancelOf(first.ID)
+	require.NoError(t, n.store.Settle(t.Context(), x))
+	require.True(t, x.Repeated, "who asks again finds the outcome")
+}
+
+// A setting that differs between processes, as while they are restarted one by one with another, forgets no keys.
+func TestKeysOutliveAProcessWithAnotherTTL(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	a := s.start(t)
+	s.config.KeyTTL, s.keeper.IdempotencyTTL = 48*time.Hour, 48*time.Hour
+	b := s.start(t)
+	a.product(t, "lamp", 10, onSale)
+	first, err := a.keyed("lamp", "ann", "k")
+	require.NoError(t, err)
+	_, err = b.keyed("lamp", "bob", "other")
+	require.NoError(t, err)
+	again, err := a.keyed("lamp", "ann", "k")
+	require.NoError(t, err)
+	require.True(t, again.Replayed)
+	require.Equal(t, first.Order.ID, again.Order.ID, "one key, one effect")
+}
+
+func (n *node) keyed(product, user, key string) (*engine.Reservation, error) {
+	r := engine.NewReservation()
+	now := time.Now()
+	r.ID, r.Product, r.User, r.Quantity, r.Key = n.NewOrderID(product, now), product, user, 1, key
+	return r, n.Reserve(r, now)
+}
+
+// A hold that only the ledger has, after a damage, holds nothing: it is not confirmed with another's units.
+func TestAHoldThatOnlyTheLedgerHasIsGone(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 5, onSale)
+	real := n.hold(t, "lamp", "ann", "", 4, time.Minute)
+	stray := n.NewOrderID("lamp", time.Now())
+	_, err := s.pool.Exec(t.Context(), `
+INSERT INTO orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at, expires_at)
+VALUES ($1, $2, 'lamp', 'ann', 3, 'pending', 1, 1, 1, 0, now(), now(), now() + interval '1 minute')`, stray, n.PartitionOf("lamp"))
+	require.NoError(t, err)
+	for _, action := range []engine.Action{engine.ActionConfirm, engine.ActionCancel} {
+		x := engine.NewTransition()
+		x.ID, x.Action = stray, action
+		require.ErrorIs(t, n.store.Settle(t.Context(), x), engine.ErrHoldExpired)
+	}
+	x := engine.NewTransition()
+	x.ID, x.Action = real.ID, engine.ActionConfirm
+	require.NoError(t, n.store.Settle(t.Context(), x), "the other hold is untouched")
+}
