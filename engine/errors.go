@@ -77,6 +77,7 @@ var (
 	ErrNoOrder      = &Error{Code: CodeNotFound, Detail: "no order has this id"}
 	ErrInvalidState = &Error{Code: CodeInvalidState, Detail: "the order's state does not allow this"}
 	ErrHoldExpired  = &Error{Code: CodeHoldExpired, Detail: "the hold has expired, and what it held can't be had any more"}
+	ErrHoldOver     = &Error{Code: CodeHoldExpired, Detail: "the hold has expired: it can't be extended any more"}
 	ErrMoreThanHeld = &Error{Code: CodeInvalidRequest, Field: "quantity", Detail: "quantity must not be more than the order has"}
 	ErrHoldExtended = &Error{Code: CodeLimitExceeded, Detail: "the hold can't be extended any further"}
 	ErrCorruptOrder = &Error{Code: CodeInternal, Detail: "what Redis has of the order does not add up; reconciliation names the cause"}

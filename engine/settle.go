@@ -153,6 +153,9 @@ func (t *Transition) decode(letter byte, reply *replyReader) {
 		return
 	}
 	t.err, t.Repeated, t.tight = outcome, letter == 'R', letter == 'S'
+	if letter == 'G' && t.Action == ActionExtend { // it may yet be confirmed
+		t.err = ErrHoldOver
+	}
 	if letter == 'M' {
 		return
 	}

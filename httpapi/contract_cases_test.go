@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -366,11 +367,19 @@ func contractServers(t *testing.T, w *world) map[string]*harness {
 	works := httpapi.Check{Name: "redis", Probe: func(context.Context) error { return nil }}
 	fails := httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return errOurFault }}
 	return map[string]*harness{
-		"":        start(t, httpapi.Config{}, works),
+		"":        start(t, httpapi.Config{Clock: strides()}, works), // nothing is told twice
 		"keys":    start(t, httpapi.Config{Tokens: w.keys}),
 		"limited": start(t, httpapi.Config{AddressLimit: httpapi.Limit{Requests: 1, Per: time.Hour}}),
 		"roomy":   start(t, httpapi.Config{AddressLimit: httpapi.Limit{Requests: 10}, UserLimit: httpapi.Limit{Requests: 10}}),
 		"broken":  start(t, httpapi.Config{}, works, fails),
+	}
+}
+
+// strides is a clock that goes on by a minute whenever it is looked at.
+func strides() func() time.Time {
+	var looks atomic.Int64
+	return func() time.Time {
+		return time.UnixMilli(1_700_000_000_000).Add(time.Duration(looks.Add(1)) * time.Minute)
 	}
 }
 

@@ -190,7 +190,7 @@ func TestInventoryMetrics(t *testing.T) {
 			`1,"outOfStockProducts":1,"lowStockProducts":0,"totalInitialStock":7,"totalCurrentStock":0,"stockUtilization":1`,
 		},
 	}
-	h := start(t, httpapi.Config{})
+	h := start(t, httpapi.Config{Clock: strides()})
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			h.store.totals = c.totals
@@ -209,4 +209,30 @@ func TestReadsSayThatTheLedgerIsAway(t *testing.T) {
 	for _, path := range []string{"/orders/user/ann", "/orders/queue/" + id.String(), "/orders/admin/metrics", "/inventory/metrics"} {
 		h.admin("GET", path, "").requireProblem(t, 503, engine.CodeUnavailable)
 	}
+}
+
+// Whoever builds the path from a mail address encodes the @.
+func TestPathsMayBePercentEncoded(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	for _, path := range []string{"/orders/user/ann%40shop.example", "/orders/user/ann@shop.example", "/api/v1/orders/user/%61nn%40shop%2Eexample"} {
+		require.Equal(t, 200, h.send("GET", path, "").status, path)
+		require.Equal(t, "ann@shop.example", h.store.asked[len(h.store.asked)-1].user, path)
+	}
+	for _, bad := range []string{"/orders/user/ann%2fbob", "/orders/user/ann%00", "/orders/user/ann%20bob"} {
+		require.Contains(t, []int{400, 404}, h.send("GET", bad, "").status, bad)
+	}
+	require.Len(t, h.store.asked, 3)
+}
+
+// Counting reads every product, and anybody may ask: the sums are counted once a second.
+func TestStockSumsAreCountedOnceASecond(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	h := start(t, httpapi.Config{Clock: func() time.Time { return now }})
+	h.store.totals.Products = 1
+	require.Contains(t, h.send("GET", "/inventory/metrics", "").body, `"totalProducts":1,`)
+	h.store.totals.Products = 2
+	now = now.Add(time.Second - 1)
+	require.Contains(t, h.send("GET", "/inventory/metrics", "").body, `"totalProducts":1,`)
+	now = now.Add(1)
+	require.Contains(t, h.send("GET", "/inventory/metrics", "").body, `"totalProducts":2,`)
 }

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"math"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -185,10 +187,14 @@ func appendOrder(dst []byte, o *engine.OrderView) []byte {
 	return append(dst, '}', '}')
 }
 
-// pathValue returns a part of the path, in memory of its own: fasthttp uses the request's again.
+// pathValue returns a part of the path without its percent-encoding, in memory of its own: fasthttp uses the request's
+// again. What it is used for is checked against its alphabet afterwards, so an encoded slash comes to nothing.
 func pathValue(ctx *fasthttp.RequestCtx, name string) string {
 	value, _ := ctx.UserValue(name).(string)
-	return string(append([]byte(nil), value...))
+	if decoded, err := url.PathUnescape(value); err == nil {
+		value = decoded
+	}
+	return strings.Clone(value)
 }
 
 func sendJSON(ctx *fasthttp.RequestCtx, status int, body []byte) {

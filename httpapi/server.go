@@ -156,7 +156,7 @@ type Server struct {
 	checks  []*watchedCheck
 	limits  limits
 
-	totals   totals
+	sums     stockSums
 	stopping atomic.Bool
 }
 

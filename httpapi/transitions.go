@@ -140,12 +140,16 @@ func optionalObject(body []byte) (*fastjson.Object, error) {
 	return object, nil
 }
 
+var errTransitionUnknown = &engine.Error{
+	Code: engine.CodeOutcomeUnknown, Detail: "the order may or may not have been changed; sending the same again is safe, and tells",
+}
+
 // refuseTransition answers a transition that was not made, with the order as it is. Asking again is always safe, even
 // where the outcome is unknown.
 func (s *Server) refuseTransition(ctx *fasthttp.RequestCtx, t *engine.Transition, err error) {
 	failure, expected := coded(err)
-	if failure == errTimeout {
-		failure = errUnknown
+	if failure == errTimeout || failure.Code == engine.CodeOutcomeUnknown {
+		failure = errTransitionUnknown
 	}
 	body := s.problem(nil, failure)
 	if !expected {

@@ -13,6 +13,9 @@ import (
 // Job returns how far an order is on its way to the ledger. It fails with the code not_found where nobody has the order.
 func (s *Store) Job(ctx context.Context, id engine.OrderID) (engine.Job, error) {
 	view, err := s.Order(ctx, id)
+	if err == nil && !view.Durable && s.engine.Durable(&view.Order) {
+		view, err = s.Order(ctx, id) // it was drained while it was looked up
+	}
 	if err != nil {
 		return engine.Job{}, err
 	}

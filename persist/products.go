@@ -107,11 +107,19 @@ func (s *Store) ChangeProduct(ctx context.Context, id string, c engine.ProductCh
 	return s.readBack(ctx, id)
 }
 
+// notSettled says why a change has not been begun: the ledger is away, or an earlier one is not in force.
+func notSettled(err error) error {
+	if errors.Is(err, errLedgerAway) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", errChangeUnderWay, err)
+}
+
 // recordNext waits for the changes of others to be in force, one change of a product at a time, and records this one.
 func (s *Store) recordNext(ctx context.Context, id string, c engine.ProductChange) (number int64, err error) {
 	for {
 		if err := s.settle(ctx, id); err != nil {
-			return 0, fmt.Errorf("%w (%w)", errChangeUnderWay, err)
+			return 0, notSettled(err)
 		}
 		number, err = s.record(ctx, id, c)
 		if !errors.Is(err, errChangeUnderWay) || ctx.Err() != nil {
@@ -260,7 +268,7 @@ func pendingChange(ctx context.Context, db querier, product string) (change engi
 		return change, false, nil
 	}
 	if err != nil {
-		return change, false, fmt.Errorf("change under way of %s: %w", product, err)
+		return change, false, ledgerError("change under way of "+product, err)
 	}
 	return change, true, nil
 }

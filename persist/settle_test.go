@@ -16,8 +16,9 @@ import (
 	"flashsale/persist"
 )
 
-// freezer holds a process up where it has just read an order's row.
+// freezer holds a process up where a question to the ledger has just been answered.
 type freezer struct {
+	at    string // of the question's text
 	armed atomic.Bool
 	hit   chan struct{}
 	thaw  chan struct{}
@@ -31,10 +32,54 @@ func (f *freezer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQ
 
 func (f *freezer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
 	sql, _ := ctx.Value(sqlKey{}).(string)
-	if strings.Contains(sql, "FROM orders o LEFT JOIN products p") && f.armed.CompareAndSwap(true, false) {
+	if strings.Contains(sql, f.at) && f.armed.CompareAndSwap(true, false) {
 		close(f.hit)
 		<-f.thaw
 	}
+}
+
+// freezing returns a store of a node that is held up once, behind a question to the ledger.
+func (s *stack) freezing(t *testing.T, n *node, at string) (*persist.Store, *freezer) {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(s.dbURL)
+	require.NoError(t, err)
+	f := &freezer{at: at, hit: make(chan struct{}), thaw: make(chan struct{})}
+	f.armed.Store(true)
+	config.ConnConfig.Tracer = f
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return persist.NewStore(pool, n.Engine), f
+}
+
+// An order that the ledger takes in just while its job is looked up is no sign of a ledger that is away.
+func TestAJobThatIsDrainedWhileItIsLookedUp(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	lock, err := s.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = lock.Exec(t.Context(), `SELECT 1 FROM products FOR UPDATE`) // no commit gets past this
+	require.NoError(t, err)
+	order, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	store, f := s.freezing(t, n, "SELECT name, price_cents FROM products")
+	type answer struct {
+		job engine.Job
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		job, err := store.Job(context.Background(), order.ID)
+		answers <- answer{job, err}
+	}()
+	<-f.hit
+	require.NoError(t, lock.Rollback(t.Context()))
+	eventually(t, "the order to be durable", func() bool { return n.Durable(&order.Order) })
+	close(f.thaw)
+	got := <-answers
+	require.NoError(t, got.err)
+	require.Equal(t, engine.JobCompleted, got.job.State)
 }
 
 func cancelOf(id engine.OrderID) *engine.Transition {
@@ -61,16 +106,9 @@ func TestALateCancelGivesNothingBack(t *testing.T) {
 	}
 	eventually(t, "the record to leave Redis", forgotten)
 
-	config, err := pgxpool.ParseConfig(s.dbURL)
-	require.NoError(t, err)
-	f := &freezer{hit: make(chan struct{}), thaw: make(chan struct{})}
-	config.ConnConfig.Tracer = f
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	f.armed.Store(true)
+	frozen, f := s.freezing(t, n, "FROM orders o LEFT JOIN products p")
 	late := make(chan error, 1)
-	go func() { late <- persist.NewStore(pool, n.Engine).Settle(context.Background(), cancelOf(first.ID)) }()
+	go func() { late <- frozen.Settle(context.Background(), cancelOf(first.ID)) }()
 	<-f.hit
 
 	require.NoError(t, n.store.Settle(t.Context(), cancelOf(first.ID)))
@@ -114,7 +152,7 @@ func TestAHoldThatOnlyTheLedgerHasIsGone(t *testing.T) {
 	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)
 	n.product(t, "lamp", 5, onSale)
-	real := n.hold(t, "lamp", "ann", "", 4, time.Minute)
+	sound := n.hold(t, "lamp", "ann", "", 4, time.Minute)
 	stray := n.NewOrderID("lamp", time.Now())
 	_, err := s.pool.Exec(t.Context(), `
 INSERT INTO orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at, expires_at)
@@ -126,6 +164,6 @@ VALUES ($1, $2, 'lamp', 'ann', 3, 'pending', 1, 1, 1, 0, now(), now(), now() + i
 		require.ErrorIs(t, n.store.Settle(t.Context(), x), engine.ErrHoldExpired)
 	}
 	x := engine.NewTransition()
-	x.ID, x.Action = real.ID, engine.ActionConfirm
+	x.ID, x.Action = sound.ID, engine.ActionConfirm
 	require.NoError(t, n.store.Settle(t.Context(), x), "the other hold is untouched")
 }

@@ -11,8 +11,8 @@ import (
 // totalsAge is for how long the sums over all products are told again: counting reads every product, and anybody may ask.
 const totalsAge = time.Second
 
-// totals are the last sums, and the lock of who counts.
-type totals struct {
+// stockSums are the last sums, and the lock of who counts.
+type stockSums struct {
 	mu      sync.Mutex
 	last    engine.StockTotals
 	counted time.Time // zero = never
@@ -20,15 +20,15 @@ type totals struct {
 
 // stockTotals returns the sums as they were at most totalsAge ago. One at a time counts; the others wait for it.
 func (s *Server) stockTotals(ctx context.Context) (engine.StockTotals, error) {
-	s.totals.mu.Lock()
-	defer s.totals.mu.Unlock()
+	s.sums.mu.Lock()
+	defer s.sums.mu.Unlock()
 	now := s.config.Clock()
-	if !s.totals.counted.IsZero() && now.Sub(s.totals.counted) < totalsAge {
-		return s.totals.last, nil
+	if !s.sums.counted.IsZero() && now.Sub(s.sums.counted) < totalsAge {
+		return s.sums.last, nil
 	}
 	counted, err := s.deps.Catalog.StockTotals(ctx)
 	if err == nil {
-		s.totals.last, s.totals.counted = counted, now
+		s.sums.last, s.sums.counted = counted, now
 	}
 	return counted, err
 }
