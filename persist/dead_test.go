@@ -95,16 +95,35 @@ func TestAnUnreadableLetterTakesNoLastWordAway(t *testing.T) {
 	require.EqualValues(t, 1, count(t, l.pool, `SELECT cancelled_orders FROM partitions WHERE failed_orders = 0`))
 }
 
-func TestARowThatMovedOnIsCountedAsWhatItIs(t *testing.T) {
-	l := leaderOn(t, KeeperConfig{}, 10)
-	exec(t, l.pool, `ALTER TABLE orders ADD CONSTRAINT no_confirm CHECK (status <> 'confirmed')`)
-	hold := held(1, 3)
-	confirmed := after(hold.Orders[0], 2, engine.StatusConfirmed, 3)
-	confirmed.Record = confirmed.Order.Record()
-	commitEach(t, l.pool, hold, one(confirmed))
-	exec(t, l.pool, `UPDATE orders SET epoch = 2, sequence = 1; UPDATE partitions SET pending_orders = 1, failed_orders = 0`)
-	commitEach(t, l.pool, one(after(hold.Orders[0], 3, engine.StatusExpired, 3)))
-	require.EqualValues(t, 1, count(t, l.pool, `SELECT expired_orders FROM partitions WHERE pending_orders = 0`))
+func TestARowThatHasTheLastWordAgainIsCountedAsWhatItIs(t *testing.T) {
+	cases := map[string]struct {
+		then  string
+		next  engine.Status
+		count string
+	}{
+		"it moved on in a later epoch": {
+			`UPDATE orders SET epoch = 2, sequence = 1; UPDATE partitions SET pending_orders = 1, failed_orders = 0`,
+			engine.StatusExpired, `SELECT expired_orders FROM partitions`,
+		},
+		"it was put right by hand": {
+			`ALTER TABLE orders DROP CONSTRAINT no_confirm; UPDATE orders SET status = 'confirmed'; UPDATE products SET sold = 3;
+			 UPDATE partitions SET confirmed_orders = 1, failed_orders = 0`,
+			engine.StatusCancelled, `SELECT cancelled_orders FROM partitions`,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := leaderOn(t, KeeperConfig{}, 10)
+			exec(t, l.pool, `ALTER TABLE orders ADD CONSTRAINT no_confirm CHECK (status <> 'confirmed')`)
+			hold := held(1, 3)
+			confirmed := after(hold.Orders[0], 2, engine.StatusConfirmed, 3)
+			confirmed.Record = confirmed.Order.Record()
+			commitEach(t, l.pool, hold, one(confirmed))
+			exec(t, l.pool, c.then)
+			commitEach(t, l.pool, one(after(confirmed, 3, c.next, 3)))
+			require.EqualValues(t, 1, count(t, l.pool, c.count))
+		})
+	}
 }
 
 // keyTTL is how long keys are kept in the tests of them: generations of an hour.
