@@ -86,8 +86,8 @@ type ledgerTx struct {
 	careful   bool // look every order up, and find the rows at fault one by one
 	products  map[string]ledgerProduct
 	old       map[engine.OrderID]oldOrder
-	buried    map[engine.OrderID]bool // orders that were looked up and have dead letters
-	atOnce    map[changeKey]bool      // of the changes that the batch brings: in force in the ledger already
+	buried    map[engine.OrderID]letter // of orders that were looked up and have dead letters, the last
+	atOnce    map[changeKey]bool        // of the changes that the batch brings: in force in the ledger already
 }
 
 func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {
@@ -127,9 +127,14 @@ const lockProducts = `
 SELECT id, initial_stock, sold, change_taken FROM products WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
 
 const lockOrders = `
-SELECT id, status, quantity, version FROM orders WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
+SELECT id, status, quantity, version, epoch, sequence, idx FROM orders WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
 
-const selectBuried = `SELECT DISTINCT order_id FROM dead_letters WHERE order_id = ANY ($1)`
+// selectBuried has the last dead letter of each order, of those that can be read if there are any.
+const selectBuried = `
+SELECT DISTINCT ON (order_id) order_id, quantity IS NOT NULL, record LIKE 'c,%', epoch, sequence, idx
+  FROM dead_letters
+ WHERE order_id = ANY ($1)
+ ORDER BY order_id, quantity IS NULL, id DESC`
 
 const selectChanges = `
 SELECT product_id, number, at_once
@@ -147,7 +152,7 @@ func (t *ledgerTx) lock(ctx context.Context) error {
 	})
 	t.products = make(map[string]ledgerProduct)
 	queue.Queue(lockProducts, t.batch.products()).Query(t.readProducts)
-	t.old, t.buried = make(map[engine.OrderID]oldOrder), make(map[engine.OrderID]bool)
+	t.old, t.buried = make(map[engine.OrderID]oldOrder), make(map[engine.OrderID]letter)
 	if ids := t.ordersToLock(); len(ids) > 0 {
 		queue.Queue(lockOrders, ids).Query(t.readOrders)
 		queue.Queue(selectBuried, ids).Query(t.readBuried)
@@ -201,7 +206,7 @@ func (t *ledgerTx) readChanges(rows pgx.Rows) error {
 func (t *ledgerTx) readOrders(rows pgx.Rows) error {
 	var id engine.OrderID
 	var o oldOrder
-	_, err := pgx.ForEachRow(rows, []any{&id, &o.status, &o.quantity, &o.version}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&id, &o.status, &o.quantity, &o.version, &o.epoch, &o.sequence, &o.index}, func() error {
 		t.old[id] = o
 		return nil
 	})
@@ -210,8 +215,9 @@ func (t *ledgerTx) readOrders(rows pgx.Rows) error {
 
 func (t *ledgerTx) readBuried(rows pgx.Rows) error {
 	var id engine.OrderID
-	_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
-		t.buried[id] = true
+	var l letter
+	_, err := pgx.ForEachRow(rows, []any{&id, &l.readable, &l.confirms, &l.epoch, &l.sequence, &l.index}, func() error {
+		t.buried[id] = l
 		return nil
 	})
 	return err

@@ -9,17 +9,17 @@ import (
 	"flashsale/engine"
 )
 
-// selectUserOrders has a user's orders, newest first, with those that only have dead letters: these have failed, and their
-// times are those of their burial, as where one is looked up by its id.
+// selectUserOrders has a user's orders, newest first, each as where it is looked up by its id. Those that only have dead
+// letters have failed, and their times are those of their burial.
 const selectUserOrders = `
 SELECT l.id, l.product_id, l.user_id, l.quantity, l.status, l.version, l.sequence, l.idx, l.created_at, l.updated_at,
        l.expires_at, l.reason, coalesce(p.name, ''), coalesce(p.price_cents, 0)
   FROM (
-    (SELECT id, product_id, user_id, quantity, status, version, sequence, idx, created_at, updated_at, expires_at,
-            coalesce(reason, '') AS reason
-       FROM orders
-      WHERE user_id = $1 AND (created_at, id) < ($2, $3)
-      ORDER BY created_at DESC, id DESC
+    (SELECT o.id, o.product_id, o.user_id, ` + lastWord + `, o.created_at, coalesce(dead.created_at, o.updated_at),
+            o.expires_at, coalesce(dead.reason, o.reason, '')
+       FROM orders o LEFT JOIN ` + deadConfirm + ` ON true
+      WHERE o.user_id = $1 AND (o.created_at, o.id) < ($2, $3)
+      ORDER BY o.created_at DESC, o.id DESC
       LIMIT $4)
     UNION ALL
     (SELECT order_id, coalesce(product_id, ''), user_id, coalesce(quantity, 0), 'failed', 0, sequence, idx, buried_at,
@@ -31,7 +31,7 @@ SELECT l.id, l.product_id, l.user_id, l.quantity, l.status, l.version, l.sequenc
               ORDER BY order_id, d.id DESC) last
       WHERE (buried_at, order_id) < ($2, $3)
       ORDER BY buried_at DESC, order_id DESC
-      LIMIT $4)) l
+      LIMIT $4)) l (id, product_id, user_id, quantity, status, version, sequence, idx, created_at, updated_at, expires_at, reason)
   LEFT JOIN products p ON p.id = l.product_id
  ORDER BY l.created_at DESC, l.id DESC
  LIMIT $4`

@@ -25,6 +25,7 @@ type oldOrder struct {
 	status   engine.Status
 	quantity int64
 	version  int64
+	logPlace // of its last change
 }
 
 // verdict is what the ledger makes of a batch: the rows to write and how the counters move.

@@ -86,7 +86,8 @@ func (s *Store) found(ctx context.Context, order *engine.Order) engine.OrderView
 	return view
 }
 
-// ledgerOrder returns an order as the ledger has it: its row, or the dead letter that it became.
+// ledgerOrder returns an order as the ledger has it: its row, with the dead letter that has the last word on it, or the
+// dead letter that it became.
 func (s *Store) ledgerOrder(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
 	view, err := s.orderRow(ctx, id)
 	if errors.Is(err, errNoOrder) {
@@ -95,12 +96,16 @@ func (s *Store) ledgerOrder(ctx context.Context, id engine.OrderID) (engine.Orde
 	return view, err
 }
 
+// lastWord is what a look at an order o needs of a dead letter that has the last word on it, beside deadConfirm.
+const lastWord = `coalesce(dead.quantity, o.quantity), CASE WHEN dead.id IS NULL THEN o.status ELSE 'failed' END, o.version,
+       coalesce(dead.sequence, o.sequence), coalesce(dead.idx, o.idx)`
+
 func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
 	const query = `
-SELECT o.product_id, o.user_id, o.quantity, o.status, o.version, o.sequence, o.idx, o.created_at, o.updated_at,
-       o.expires_at, coalesce(o.reason, ''), coalesce(o.idempotency_key, ''), coalesce(o.idempotency_request, ''),
+SELECT o.product_id, o.user_id, ` + lastWord + `, o.created_at, coalesce(dead.created_at, o.updated_at),
+       o.expires_at, coalesce(dead.reason, o.reason, ''), coalesce(o.idempotency_key, ''), coalesce(o.idempotency_request, ''),
        coalesce(p.name, ''), coalesce(p.price_cents, 0)
-  FROM orders o LEFT JOIN products p ON p.id = o.product_id
+  FROM orders o LEFT JOIN products p ON p.id = o.product_id LEFT JOIN ` + deadConfirm + ` ON true
  WHERE o.id = $1`
 	view := engine.OrderView{Durable: true}
 	view.ID = id

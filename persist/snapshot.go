@@ -48,22 +48,28 @@ func (l *leader) beginSnapshot(ctx context.Context) (pgx.Tx, error) {
 
 // What the queries of a rebuild share, each for partition $1.
 //
-// lost are the orders that only have dead letters, as the last readable one says: open ones count as taken unless they
-// gave their units back.
+// letters are the last readable dead letters, one an order; open says whether any of the order is. dead are those that have
+// the last word on their order (see deadConfirm): where there is no row, unless the letter gave the units back. lost are
+// those that count as taken: the open ones.
 //
 // rooms are the products as of the last change that the log brought, and the units that no sale took. A change under way
 // is handed over again, so what it raised at once is left out. Lost orders count as sold, as far as there is stock.
 //
-// holds are the pending orders, by age; those that go beyond what is left, which only a damaged ledger can have, don't fit.
+// holds are the pending orders but for the dead, by age; those that go beyond what is left, which only a damaged ledger can
+// have, don't fit.
 const rebuildParts = `
-WITH lost AS (
-    SELECT product_id, user_id, quantity, order_id AS id, created_at
-      FROM (SELECT DISTINCT ON (d.order_id) d.*
-              FROM dead_letters d
-             WHERE d.partition = $1 AND d.resolved_at IS NULL AND d.order_id IS NOT NULL AND d.quantity IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.id = d.order_id)
-             ORDER BY d.order_id, d.id DESC) last
-     WHERE record !~ '^[xe],'
+WITH letters AS (
+    SELECT DISTINCT ON (order_id) *, bool_or(resolved_at IS NULL) OVER (PARTITION BY order_id) AS open
+      FROM dead_letters
+     WHERE partition = $1 AND order_id IS NOT NULL AND quantity IS NOT NULL
+     ORDER BY order_id, id DESC
+), dead AS (
+    SELECT l.* FROM letters l
+     WHERE l.record !~ '^[xe],' AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.id = l.order_id)
+    UNION ALL
+    SELECT l.* FROM letters l JOIN orders o ON o.id = l.order_id JOIN ` + deadConfirm + ` ON dead.id = l.id
+), lost AS (
+    SELECT product_id, user_id, quantity, order_id AS id, created_at FROM dead WHERE open
 ), rooms AS (
     SELECT p.*, p.initial_stock - coalesce(c.amount, 0) AS initial,
            least(p.sold + coalesce(d.taken, 0), p.initial_stock - coalesce(c.amount, 0))::bigint AS taken
@@ -75,7 +81,7 @@ WITH lost AS (
 ), holds AS (
     SELECT o.*, sum(o.quantity) OVER (PARTITION BY o.product_id ORDER BY o.created_at, o.id) <= r.initial - r.taken AS fits
       FROM orders o JOIN rooms r ON r.id = o.product_id
-     WHERE o.partition = $1 AND o.status = 'pending'
+     WHERE o.partition = $1 AND o.status = 'pending' AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.order_id = o.id)
 )`
 
 const rebuildProducts = rebuildParts + `

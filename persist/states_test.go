@@ -51,7 +51,10 @@ SELECT count(*) FROM partitions p, LATERAL (
        SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'confirmed') AS confirmed,
               count(*) FILTER (WHERE status = 'cancelled') AS cancelled, count(*) FILTER (WHERE status = 'expired') AS expired,
               count(*) FILTER (WHERE status = 'failed') AS failed
-         FROM (SELECT status FROM orders UNION ALL
+         FROM (SELECT CASE WHEN (SELECT d.record LIKE 'c,%' AND (d.epoch, d.sequence, d.idx) > (o.epoch, o.sequence, o.idx)
+                                   FROM dead_letters d WHERE d.order_id = o.id AND d.quantity IS NOT NULL
+                                  ORDER BY d.id DESC LIMIT 1) AND status IN ('pending', 'expired')
+                           THEN 'failed' ELSE status END AS status FROM orders o UNION ALL
                SELECT 'failed' FROM (SELECT DISTINCT order_id FROM dead_letters WHERE order_id IS NOT NULL) d
                 WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.id = d.order_id)) s) c
  WHERE (p.pending_orders, p.confirmed_orders, p.cancelled_orders, p.expired_orders, p.failed_orders)

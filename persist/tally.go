@@ -5,8 +5,8 @@ import "flashsale/engine"
 // tally is how many orders of each state the ledger has more, or fewer.
 type tally map[engine.Status]int64
 
-// tally counts what a batch really changes: each order that it writes leaves the state that it had. An order that has
-// dead letters and no row counts as failed, once.
+// tally counts what a batch really changes: each order that it writes leaves the state that it had, and one on which a
+// dead letter has the last word counts as failed, once.
 func (t *ledgerTx) tally(v *verdict) tally {
 	moved := make(tally)
 	for i := range v.rows {
@@ -15,27 +15,37 @@ func (t *ledgerTx) tally(v *verdict) tally {
 	if len(v.dead) == 0 {
 		return moved
 	}
-	known := make(map[engine.OrderID]bool, len(v.rows)+len(v.dead))
-	for i := range v.rows {
-		known[v.rows[i].ID] = true
+	for i := range v.rows { // an order may have a row and a dead letter of the same batch
+		o := &v.rows[i]
+		at := logPlace{t.from.epoch.Number, o.Sequence, o.Index}
+		t.old[o.ID] = oldOrder{status: o.Status, quantity: o.Quantity, version: o.Version, logPlace: at}
 	}
 	for i := range v.dead {
-		id := v.dead[i].Order.ID
-		if id == (engine.OrderID{}) || known[id] || t.standing(id) != "" {
-			continue
+		if id := v.dead[i].Order.ID; id != (engine.OrderID{}) {
+			before := t.standing(id)
+			t.bury(&v.dead[i])
+			moved.move(before, t.standing(id))
 		}
-		known[id] = true
-		moved.move("", engine.StatusFailed)
 	}
 	return moved
 }
 
-// standing returns the state that the ledger had an order in before the batch; "" = it did not have it.
-func (t *ledgerTx) standing(id engine.OrderID) engine.Status {
-	if old, known := t.old[id]; known {
-		return old.status
+// bury notes a dead letter of the batch. One that nobody can read says nothing new of an order that has others.
+func (t *ledgerTx) bury(dead *engine.LoggedOrder) {
+	l := letterOf(dead, t.from.epoch.Number)
+	if _, buried := t.buried[dead.Order.ID]; !buried || l.readable {
+		t.buried[dead.Order.ID] = l
 	}
-	if t.buried[id] {
+}
+
+// standing returns the state that the ledger has an order in; "" = it does not have it.
+func (t *ledgerTx) standing(id engine.OrderID) engine.Status {
+	row, known := t.old[id]
+	last, buried := t.buried[id]
+	switch {
+	case known && !last.overrides(row):
+		return row.status
+	case known || buried:
 		return engine.StatusFailed
 	}
 	return ""
