@@ -89,8 +89,8 @@ func (c *Config) validate() error {
 	return c.validateHolds()
 }
 
-// minKeyTTL is longer than any client retries within one request.
-const minKeyTTL = time.Minute
+// MinKeyTTL is longer than any client goes on repeating one request.
+const MinKeyTTL = time.Minute
 
 func (c *Config) validateHolds() error {
 	switch {
@@ -98,8 +98,8 @@ func (c *Config) validateHolds() error {
 		return fmt.Errorf("longest hold: %s is not from 1s to %s", c.MaxHold, MaxHoldSeconds*time.Second)
 	case c.LateConfirm < 0 || c.MaxExtensions < 0:
 		return errors.New("late confirm and extensions must not be negative")
-	case c.KeyTTL < minKeyTTL:
-		return fmt.Errorf("idempotency keys: %s is less than %s", c.KeyTTL, minKeyTTL)
+	case c.KeyTTL < MinKeyTTL:
+		return fmt.Errorf("idempotency keys: %s is less than %s", c.KeyTTL, MinKeyTTL)
 	}
 	return nil
 }

@@ -25,6 +25,17 @@ func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R
 	return l
 }
 
+// ask queues a request and returns its outcome.
+func (l *lane[R]) ask(r R) error {
+	if !l.push(r) {
+		l.engine.metrics.shed.Inc()
+		return ErrQueueFull
+	}
+	w := r.wait()
+	<-w.done
+	return w.err
+}
+
 // push queues a request; false means that the queue is full or shut.
 func (l *lane[R]) push(r R) bool {
 	l.mu.Lock()

@@ -49,6 +49,16 @@ func (p *partition) raise() {
 	}
 }
 
+// openView returns the view in which requests may be asked, or ErrPartitionClosed, which has the partition looked at.
+func (p *partition) openView() (*view, error) {
+	v := p.view.Load()
+	if v.guard != GuardOK || v.Held != "" {
+		p.raise()
+		return nil, ErrPartitionClosed
+	}
+	return v, nil
+}
+
 // hear takes in what the guard said of a view, unless another epoch is installed by now.
 func (p *partition) hear(v *view, guard Guard) {
 	if guard != v.guard {

@@ -73,9 +73,8 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 		e.metrics.gateRefusals.Inc()
 		return ErrSoldOut
 	}
-	if v := p.view.Load(); v.guard != GuardOK || v.Held != "" {
-		p.raise()
-		return ErrPartitionClosed
+	if _, err := p.openView(); err != nil {
+		return err
 	}
 	if p.backlog() >= e.config.BacklogCap {
 		e.metrics.shed.Inc()
@@ -83,12 +82,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 	}
 	r.encode()
 	r.deadline = now.Add(e.config.Timeout)
-	if !p.lane.push(r) {
-		e.metrics.shed.Inc()
-		return ErrQueueFull
-	}
-	<-r.done
-	return r.err
+	return p.lane.ask(r)
 }
 
 // reserveCall is how batches of reservations are asked: the products they are for, each once, and the arguments.

@@ -52,24 +52,18 @@ func (e *Engine) Settle(t *Transition, now time.Time) error {
 		return ErrNoOrder
 	}
 	p := e.partitions[t.ID.Partition()]
-	v := p.view.Load()
-	if v.guard != GuardOK || v.Held != "" {
-		p.raise()
-		return ErrPartitionClosed
+	v, err := p.openView()
+	if err != nil {
+		return err
 	}
-	if t.Known != nil && v.Number != t.KnownEpoch {
+	if t.Known != nil && v.Number != t.KnownEpoch { // what the ledger said is of another epoch
 		return errEpochMoved
 	}
 	if t.Action == ActionExtend { // settled once, so that a repeated attempt asks for the same
 		t.untilMs = p.clock.at(now) + t.HoldFor.Milliseconds()
 	}
 	t.deadline = now.Add(e.config.Timeout)
-	if !p.settling.push(t) {
-		e.metrics.shed.Inc()
-		return ErrQueueFull
-	}
-	<-t.done
-	return t.err
+	return p.settling.ask(t)
 }
 
 // settleCall is how batches of transitions are asked.

@@ -6,6 +6,9 @@
 --   readBuyer(value)              {bought, held, lockUntilMs, last}; no value is a buyer who has nothing
 --   readOrder(record)             {letter, version, quantity, createdMs, updatedMs, expiresMs, buyer, product, user, tail}
 --   productText, buyerText and orderText are their inverses; orderText stamps the place in the log.
+--   readBooks(names, stock, terms, keys, buyers)  what HMGET gave for each, once: name -> product, key -> buyer; false
+--                                                 for what can't be read
+--   changed(books, write)         field, value of what has been changed, as HSET takes them
 local match, format = string.match, string.format
 
 -- text formats a count, each only once a call: most numbers of a batch are the same few.
@@ -58,4 +61,24 @@ end
 local function orderText(o, nowMs, sequence, number)
   return format('%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,', o.letter, o.version, o.quantity, o.createdMs, nowMs,
     o.expiresMs, sequence, number) .. o.buyer .. o.tail -- joined, for format ends a text at its first zero byte
+end
+
+local function readBooks(names, stock, terms, keys, buyers)
+  local shelf, people = {}, {}
+  for i = 1, #names do
+    if shelf[names[i]] == nil then shelf[names[i]] = readProduct(stock[i], terms[i]) or false end
+    if people[keys[i]] == nil then people[keys[i]] = readBuyer(buyers[i]) or false end
+  end
+  return shelf, people
+end
+
+local function changed(books, write)
+  local written = {}
+  for field, value in pairs(books) do
+    if value and value.changed then
+      written[#written + 1] = field
+      written[#written + 1] = write(value)
+    end
+  end
+  return written
 end

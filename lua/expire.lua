@@ -44,10 +44,7 @@ if #holds > 0 then
   local stockRead = redis.call('HMGET', KEYS[2], unpack(names))
   local termsRead = redis.call('HMGET', KEYS[3], unpack(names))
   local buyersRead = redis.call('HMGET', KEYS[4], unpack(keys))
-  for i = 1, #holds do
-    if shelf[names[i]] == nil then shelf[names[i]] = readProduct(stockRead[i], termsRead[i]) or false end
-    if buyers[keys[i]] == nil then buyers[keys[i]] = readBuyer(buyersRead[i]) or false end
-  end
+  shelf, buyers = readBooks(names, stockRead, termsRead, keys, buyersRead)
 end
 
 local sequence, entry, expired, postponed = meta[3] + 1, {}, 0, {}
@@ -67,24 +64,11 @@ for i = 1, #holds do
 end
 
 if expired > 0 then
-  local stockWrite, buyersWrite = {}, {}
-  for name, p in pairs(shelf) do
-    if p and p.changed then
-      stockWrite[#stockWrite + 1] = name
-      stockWrite[#stockWrite + 1] = productText(p)
-    end
-  end
-  for key, b in pairs(buyers) do
-    if b and b.changed then
-      buyersWrite[#buyersWrite + 1] = key
-      buyersWrite[#buyersWrite + 1] = buyerText(b)
-    end
-  end
   redis.call('XADD', KEYS[6], format('%.0f-0', sequence), 'orders', format('%.0f', nowMs), unpack(entry))
   redis.call('HSET', KEYS[1], 'sequence', format('%.0f', sequence), 'time', format('%.0f', nowMs),
     'orders', format('%.0f', meta[5] + expired))
-  redis.call('HSET', KEYS[2], unpack(stockWrite))
-  redis.call('HSET', KEYS[4], unpack(buyersWrite))
+  redis.call('HSET', KEYS[2], unpack(changed(shelf, productText)))
+  redis.call('HSET', KEYS[4], unpack(changed(buyers, buyerText)))
   redis.call('HSET', KEYS[5], unpack(entry))
 else
   sequence = meta[3]

@@ -199,7 +199,7 @@ end
 
 local orders = meta[5] + accepted
 if accepted > 0 then
-  local stockWrite, buyersWrite = {}, {}
+  local stockWrite = {}
   for i = 1, products do
     local p = shelf[i]
     if p.changed then
@@ -207,17 +207,11 @@ if accepted > 0 then
       stockWrite[#stockWrite + 1] = productText(p)
     end
   end
-  for key, b in pairs(buyers) do
-    if b and b.changed then
-      buyersWrite[#buyersWrite + 1] = key
-      buyersWrite[#buyersWrite + 1] = buyerText(b)
-    end
-  end
   call('XADD', KEYS[6], format('%.0f-0', sequence), 'orders', format('%.0f', nowMs), unpack(entry))
   call('HSET', KEYS[1], 'sequence', format('%.0f', sequence), 'time', format('%.0f', nowMs),
     'orders', format('%.0f', orders))
   call('HSET', KEYS[2], unpack(stockWrite))
-  call('HSET', KEYS[4], unpack(buyersWrite))
+  call('HSET', KEYS[4], unpack(changed(buyers, buyerText)))
   call('HSET', KEYS[5], unpack(entry))
   if #expiryWrite > 0 then call('ZADD', KEYS[7], unpack(expiryWrite)) end
   if #keysWrite > 0 then

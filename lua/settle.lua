@@ -71,10 +71,7 @@ if #names > 0 then
   local stockRead = redis.call('HMGET', KEYS[2], unpack(names))
   local termsRead = redis.call('HMGET', KEYS[3], unpack(names))
   local buyersRead = redis.call('HMGET', KEYS[4], unpack(keys))
-  for i = 1, #names do
-    if shelf[names[i]] == nil then shelf[names[i]] = readProduct(stockRead[i], termsRead[i]) or false end
-    if buyers[keys[i]] == nil then buyers[keys[i]] = readBuyer(buyersRead[i]) or false end
-  end
+  shelf, buyers = readBooks(names, stockRead, termsRead, keys, buyersRead)
 end
 
 -- addsUp tells whether product and buyer have at least what the order has of them.
@@ -181,19 +178,7 @@ local due = 0
 if tight then due = #redis.call('ZRANGE', KEYS[7], '-inf', text(nowMs), 'BYSCORE', 'LIMIT', '0', '1') end
 
 if logged > 0 then
-  local stockWrite, buyersWrite, ordersWrite, expiryAdd, expiryRemove = {}, {}, {}, {}, {}
-  for name, p in pairs(shelf) do
-    if p and p.changed then
-      stockWrite[#stockWrite + 1] = name
-      stockWrite[#stockWrite + 1] = productText(p)
-    end
-  end
-  for key, b in pairs(buyers) do
-    if b and b.changed then
-      buyersWrite[#buyersWrite + 1] = key
-      buyersWrite[#buyersWrite + 1] = buyerText(b)
-    end
-  end
+  local ordersWrite, expiryAdd, expiryRemove = {}, {}, {}
   for id, o in pairs(orders) do
     if o.changed then
       ordersWrite[#ordersWrite + 1] = id
@@ -209,8 +194,8 @@ if logged > 0 then
   redis.call('XADD', KEYS[6], format('%.0f-0', sequence), 'orders', format('%.0f', nowMs), unpack(entry))
   redis.call('HSET', KEYS[1], 'sequence', format('%.0f', sequence), 'time', format('%.0f', nowMs),
     'orders', format('%.0f', meta[5] + logged))
-  redis.call('HSET', KEYS[2], unpack(stockWrite))
-  redis.call('HSET', KEYS[4], unpack(buyersWrite))
+  redis.call('HSET', KEYS[2], unpack(changed(shelf, productText)))
+  redis.call('HSET', KEYS[4], unpack(changed(buyers, buyerText)))
   redis.call('HSET', KEYS[5], unpack(ordersWrite))
   if #expiryAdd > 0 then redis.call('ZADD', KEYS[7], unpack(expiryAdd)) end
   if #expiryRemove > 0 then redis.call('ZREM', KEYS[7], unpack(expiryRemove)) end

@@ -10,14 +10,12 @@ import (
 	"flashsale/engine"
 )
 
-var errNoOrder = &engine.Error{Code: engine.CodeNotFound, Detail: "no order has this id"}
-
 // Order returns an order with its product. It looks in Redis first and then in the ledger: a record leaves Redis only
 // after its commit. Of what the ledger has, its own word counts: it may have refused what Redis accepted. It fails with
 // the code not_found where neither has the order.
 func (s *Store) Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
 	view, err := s.lookUp(ctx, id)
-	if !errors.Is(err, errNoOrder) {
+	if !errors.Is(err, engine.ErrNoOrder) {
 		return view, err
 	}
 	later, err := s.installLater(ctx, id.Partition())
@@ -27,7 +25,7 @@ func (s *Store) Order(ctx context.Context, id engine.OrderID) (engine.OrderView,
 	if later {
 		return s.lookUp(ctx, id)
 	}
-	return view, errNoOrder
+	return view, engine.ErrNoOrder
 }
 
 // installLater puts the epoch in force in this process if the ledger names a later one than this process knows, and
@@ -77,7 +75,7 @@ func (s *Store) found(ctx context.Context, order *engine.Order) engine.OrderView
 		if err == nil {
 			return row
 		}
-		if !errors.Is(err, errNoOrder) {
+		if !errors.Is(err, engine.ErrNoOrder) {
 			return view
 		}
 	}
@@ -90,7 +88,7 @@ func (s *Store) found(ctx context.Context, order *engine.Order) engine.OrderView
 // dead letter that it became.
 func (s *Store) ledgerOrder(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
 	view, err := s.orderRow(ctx, id)
-	if errors.Is(err, errNoOrder) {
+	if errors.Is(err, engine.ErrNoOrder) {
 		return s.deadOrder(ctx, id)
 	}
 	return view, err
@@ -126,7 +124,7 @@ SELECT o.product_id, o.user_id, ` + lastWord + `, o.created_at, coalesce(dead.cr
 
 func orNoOrder(err error, id engine.OrderID) error {
 	if errors.Is(err, pgx.ErrNoRows) {
-		return errNoOrder
+		return engine.ErrNoOrder
 	}
 	return ledgerError("order "+id.String(), err)
 }

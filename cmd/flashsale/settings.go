@@ -158,13 +158,10 @@ func (h *hot) check() error {
 	return h.checkHolds()
 }
 
-// shortestKeyTTL is longer than any client goes on repeating one request.
-const shortestKeyTTL = time.Minute
-
 var (
 	errHoldMax        = fmt.Errorf("HOLD_MAX: must be from 1s to %s", engine.MaxHoldSeconds*time.Second)
 	errHoldTotal      = errors.New("HOLD_TOTAL: must not be less than HOLD_MAX")
-	errIdempotencyTTL = fmt.Errorf("IDEMPOTENCY_TTL: must be at least %s", shortestKeyTTL)
+	errIdempotencyTTL = fmt.Errorf("IDEMPOTENCY_TTL: must be at least %s", engine.MinKeyTTL)
 )
 
 func (h *hot) checkHolds() error {
@@ -173,7 +170,7 @@ func (h *hot) checkHolds() error {
 		return errHoldMax
 	case h.HoldTotal < h.HoldMax:
 		return errHoldTotal
-	case h.IdempotencyTTL < shortestKeyTTL:
+	case h.IdempotencyTTL < engine.MinKeyTTL:
 		return errIdempotencyTTL
 	}
 	return nil
