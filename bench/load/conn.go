@@ -1,0 +1,146 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	readBuffer = 4 << 10 // bytes; a plain answer is about 500
+	maxAnswer  = 1 << 20 // bytes of a body
+)
+
+// errTimeout is the cause of a request that was cut off.
+var errTimeout = errors.New("timeout")
+
+// conn is one connection that is kept, and made anew where it broke. It is for one goroutine at a time.
+type conn struct {
+	target  *Target
+	clock   *clock
+	timeout time.Duration
+
+	net    net.Conn // nil = none
+	reader *bufio.Reader
+	answer fasthttp.Response
+
+	busySince atomic.Int64 // on the clock, in ns; 0 = nothing is asked
+	mu        sync.Mutex   // guards net against expire, which is called by another goroutine
+}
+
+func newConn(target *Target, timeout time.Duration, c *clock) *conn {
+	return &conn{target: target, timeout: timeout, clock: c, reader: bufio.NewReaderSize(nil, readBuffer)}
+}
+
+// connect makes the connection where there is none. Its error says that nothing was sent.
+func (c *conn) connect(ctx context.Context) error {
+	if c.net != nil {
+		return nil
+	}
+	dialling, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	made, err := c.target.dial(dialling)
+	if err != nil {
+		return &notSent{err}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.net = made
+	c.reader.Reset(made)
+	return nil
+}
+
+// notSent is why a request never left.
+type notSent struct{ error }
+
+func (e *notSent) Unwrap() error { return e.error }
+
+// ask sends a whole HTTP request and reads the whole answer, which holds until the next. A request is never sent twice: a
+// retry that nobody sees would be a measurement of something else.
+func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
+	if err := c.connect(ctx); err != nil {
+		return Answer{}, err
+	}
+	c.busySince.Store(int64(c.clock.now()))
+	_, err := c.net.Write(request)
+	if err == nil {
+		err = c.answer.ReadLimitBody(c.reader, maxAnswer)
+	}
+	c.busySince.Store(0)
+	if err != nil {
+		c.close()
+		if late := net.Error(nil); errors.Is(err, fasthttp.ErrTimeout) || errors.As(err, &late) && late.Timeout() {
+			err = errTimeout
+		}
+		return Answer{}, err //nolint:wrapcheck // counted by its cause
+	}
+	if c.answer.ConnectionClose() {
+		c.close()
+	}
+	return Answer{Status: c.answer.StatusCode(), Body: c.answer.Body(), header: &c.answer.Header}, nil
+}
+
+// expire cuts a request off that has taken longer than the timeout. That is cheaper than a deadline for each request.
+func (c *conn) expire() {
+	since := c.busySince.Load()
+	if since == 0 || c.clock.now()-time.Duration(since) <= c.timeout {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.net != nil {
+		_ = c.net.SetDeadline(time.Unix(1, 0)) // a connection that refuses it is broken already
+	}
+}
+
+func (c *conn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.net != nil {
+		_ = c.net.Close()
+		c.net = nil
+	}
+}
+
+// Answer is what the server said. It holds until the script is asked for its next request.
+type Answer struct {
+	Status int
+	Body   []byte
+
+	header *fasthttp.ResponseHeader
+}
+
+// Header returns the value of a header; empty where there is none.
+func (a *Answer) Header(name string) []byte {
+	if a.header == nil {
+		return nil
+	}
+	return a.header.Peek(name)
+}
+
+// connectAll makes all connections, so that the load does not measure how fast the kernel does that.
+func connectAll(ctx context.Context, conns []*conn) error {
+	failures := make([]error, len(conns))
+	var all sync.WaitGroup
+	for k, c := range conns {
+		all.Go(func() {
+			if err := c.connect(ctx); err != nil {
+				failures[k] = fmt.Errorf("connection %d of %d: %w", k+1, len(conns), err)
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range failures {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package load
+
+import (
+	"fmt"
+	"time"
+)
+
+// Plan says how much is sent, and how fast. It ends at whichever comes first, Duration or Visits; one of them is needed.
+type Plan struct {
+	Connections int           // each with one request under way at most; default 64
+	Rate        float64       // visits begun per second, on a fixed schedule (open loop); 0 = closed loop
+	Warmup      time.Duration // at the beginning; what is answered in it counts in Result.Warmup alone
+	Duration    time.Duration // after the warm-up; 0 = until Visits are done
+	Visits      int64         // with those of the warm-up; 0 = until Duration is over
+	Timeout     time.Duration // of a request; default 5 s. In an open loop, a visit that is that late is dropped
+	Ops         []string      // names of what Outcome.Op says; default order
+}
+
+// Defaults and bounds of a [Plan].
+const (
+	DefaultConnections = 64
+	DefaultTimeout     = 5 * time.Second
+
+	maxConnections = 10_000
+	maxRate        = 10_000_000
+	maxDuration    = 24 * time.Hour
+	maxOps         = 16
+)
+
+func (p *Plan) withDefaults() Plan {
+	full := *p
+	if full.Connections == 0 {
+		full.Connections = DefaultConnections
+	}
+	if full.Timeout == 0 {
+		full.Timeout = DefaultTimeout
+	}
+	if len(full.Ops) == 0 {
+		full.Ops = []string{"order"}
+	}
+	return full
+}
+
+func (p *Plan) check() error {
+	for _, r := range []struct {
+		fine bool
+		rule string
+	}{
+		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("connections: from 1 to %d", maxConnections)},
+		{p.Rate >= 0 && p.Rate <= maxRate, fmt.Sprintf("rate: from 0 to %d a second", maxRate)},
+		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("warm-up: from 0 to %s", maxDuration)},
+		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("duration: from 0 to %s", maxDuration)},
+		{p.Timeout > 0 && p.Timeout <= maxDuration, fmt.Sprintf("timeout: from 0 to %s", maxDuration)},
+		{p.Visits >= 0 && p.Duration+time.Duration(p.Visits) > 0, "a duration or a number of visits is needed"},
+		{len(p.Ops) <= maxOps, fmt.Sprintf("operations: at most %d", maxOps)},
+	} {
+		if !r.fine {
+			return fmt.Errorf("%w: %s", ErrOptions, r.rule)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package load
+
+import (
+	"errors"
+	"strconv"
+)
+
+// Script is what the visitors of one connection do. A visit is one request or several in turn; visits are numbered from 0
+// over all connections, and what a visit does should follow from its number alone, so that a run can be repeated. Calls
+// never overlap; each connection has a script of its own.
+type Script interface {
+	// Request appends the visit's next HTTP request, a whole message, to b. Step counts the visit's requests from 0. What
+	// is returned empty ends the visit.
+	Request(b []byte, visit int64, step int) []byte
+	// Answer judges what became of that request: an answer, or the error that came in place of one.
+	Answer(visit int64, step int, a Answer, err error) Outcome
+}
+
+// Fate is what became of a request, as far as its sender can tell.
+type Fate uint8
+
+// The fates.
+const (
+	Unknown  Fate = iota // it may have had its effect or not
+	Accepted             // it had
+	Refused              // it had not, for a reason of the sale
+	Failed               // it had not, for any other reason
+)
+
+// Outcome is the end of one request.
+type Outcome struct {
+	Op   int // index into [Plan.Ops]
+	Fate Fate
+	Why  string // the code of a refusal; status and code, or the error, of a failure
+}
+
+// maxWhy bounds the kinds of reasons that are told apart.
+const (
+	maxWhy   = 64
+	otherWhy = "other"
+)
+
+// Judge reads answers. It makes the text of each reason once.
+type Judge struct{ reasons map[reason]string }
+
+type reason struct {
+	status int
+	code   string
+}
+
+// Order judges an answer to POST /orders: 201 with an orderId is accepted; 409, 410 and 422 with a code are refusals. It
+// returns the order's id too, which holds as long as the answer; where the outcome is unknown it may still tell.
+func (j *Judge) Order(a Answer, err error) (Outcome, []byte) { return j.change(a, err, 201) }
+
+// Change judges an answer to a change of an order, which is accepted with 200.
+func (j *Judge) Change(a Answer, err error) Outcome {
+	o, _ := j.change(a, err, 200)
+	return o
+}
+
+func (j *Judge) change(a Answer, err error, yes int) (Outcome, []byte) {
+	if err != nil {
+		return ofError(err), nil
+	}
+	id := TextMember(a.Body, "orderId")
+	if a.Status == yes {
+		if len(id) == 0 {
+			return Outcome{Why: j.why(a.Status, []byte("without an orderId"))}, nil
+		}
+		return Outcome{Fate: Accepted}, id
+	}
+	return j.no(a), id
+}
+
+// Read judges an answer to a GET.
+func (j *Judge) Read(a Answer, err error) Outcome {
+	switch {
+	case err != nil:
+		return Outcome{Fate: Failed, Why: ofError(err).Why} // it has no effect to be unsure of
+	case a.Status == 200:
+		return Outcome{Fate: Accepted}
+	}
+	return Outcome{Fate: Failed, Why: j.why(a.Status, TextMember(a.Body, "code"))}
+}
+
+func (j *Judge) no(a Answer) Outcome {
+	code := TextMember(a.Body, "code")
+	switch {
+	case len(code) > 0 && (a.Status == 409 || a.Status == 410 || a.Status == 422):
+		return Outcome{Fate: Refused, Why: j.why(0, code)}
+	case surelyWithoutEffect(a.Status, code):
+		return Outcome{Fate: Failed, Why: j.why(a.Status, code)}
+	}
+	return Outcome{Why: j.why(a.Status, code)}
+}
+
+// surelyWithoutEffect is true for answers after which the request can't come true (DESIGN, HTTP).
+func surelyWithoutEffect(status int, code []byte) bool {
+	switch string(code) {
+	case "overloaded", "unavailable", "partition_closed":
+		return true
+	}
+	return status >= 400 && status < 500
+}
+
+// why returns the text of a reason; status 0 = the code alone.
+func (j *Judge) why(status int, code []byte) string {
+	if text, known := j.reasons[reason{status, string(code)}]; known {
+		return text
+	}
+	if j.reasons == nil {
+		j.reasons = map[reason]string{}
+	}
+	if len(j.reasons) >= maxWhy {
+		return otherWhy
+	}
+	text := string(code)
+	if status != 0 {
+		text = strconv.Itoa(status)
+		if len(code) > 0 {
+			text += " " + string(code)
+		}
+	}
+	j.reasons[reason{status, string(code)}] = text
+	return text
+}
+
+// ofError judges a request that got no answer. Only where no connection was made it surely did nothing.
+func ofError(err error) Outcome {
+	o := Outcome{Why: rootCause(err).Error()}
+	if unsent := (*notSent)(nil); errors.As(err, &unsent) {
+		o.Fate = Failed
+	}
+	return o
+}
+
+// rootCause leaves out addresses and ports, so that equal failures count together.
+func rootCause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

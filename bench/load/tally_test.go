@@ -1,0 +1,71 @@
+package load
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func noted(p *Plan, samples ...sample) *tally {
+	full := p.withDefaults()
+	t := newTally(&full)
+	n := newNotebook(t)
+	for _, s := range samples {
+		n.note(s)
+	}
+	n.handOver()
+	return t
+}
+
+func TestTallyCountsByFate(t *testing.T) {
+	tally := noted(&Plan{Warmup: time.Second},
+		sample{Outcome{Fate: Accepted}, 500 * time.Millisecond, time.Hour},
+		sample{Outcome{Fate: Accepted}, time.Second, 3 * time.Millisecond},
+		sample{Outcome{Fate: Refused, Why: "sold_out"}, 2 * time.Second, time.Microsecond},
+		sample{Outcome{Fate: Failed, Why: "503"}, 2 * time.Second, time.Second},
+		sample{Outcome{Fate: Unknown, Why: "504"}, 3 * time.Second, time.Second},
+	)
+	op := &tally.ops[0]
+	assert.Equal(t, Counts{Accepted: 1, Refused: map[string]int64{}, Failed: map[string]int64{}}, op.Warmup)
+	want := Counts{
+		Accepted: 1, Refused: map[string]int64{"sold_out": 1}, Failed: map[string]int64{"503": 1, "504": 1}, Unknown: 1,
+	}
+	assert.Equal(t, want, op.Counts)
+	assert.EqualValues(t, 2, op.Counts.Answered())
+	assert.EqualValues(t, 4, op.Counts.All())
+	assert.InDelta(t, 3000, op.AcceptedUs.Max(), 3)
+	assert.EqualValues(t, 2, op.AnsweredUs().TotalCount())
+	assert.Equal(t, 3*time.Second, tally.last)
+}
+
+// TestSlotsAreJoined: a long run has no more of them than a short one.
+func TestSlotsAreJoined(t *testing.T) {
+	var samples []sample
+	for second := range 1000 {
+		samples = append(samples, sample{Outcome{Fate: Accepted}, time.Duration(second) * time.Second, time.Duration(second) * time.Millisecond})
+	}
+	tally := noted(&Plan{}, samples...)
+	assert.LessOrEqual(t, len(tally.slots), maxSlots)
+	assert.Greater(t, len(tally.slots), maxSlots/4)
+	assert.EqualValues(t, 1000, sumOf(tally.slots).Accepted)
+	assert.EqualValues(t, 999_000, tally.slots[len(tally.slots)-1].SlowestUs)
+}
+
+func TestTallyBoundsItsReasons(t *testing.T) {
+	counts := newCounts()
+	for i := range 2 * maxWhy {
+		counts.note(Outcome{Fate: Failed, Why: fmt.Sprint(i)})
+	}
+	assert.Len(t, counts.Failed, maxWhy+1)
+	assert.EqualValues(t, maxWhy, counts.Failed[otherWhy])
+	sum := newCounts()
+	sum.add(&counts)
+	assert.EqualValues(t, 2*maxWhy, Total(sum.Failed))
+}
+
+func TestLatencyBeyondTheRangeCountsAsItsEnd(t *testing.T) {
+	tally := noted(&Plan{Timeout: time.Millisecond}, sample{Outcome{Fate: Accepted}, time.Second, time.Hour})
+	assert.EqualValues(t, 1, tally.ops[0].AcceptedUs.TotalCount())
+}

@@ -1,0 +1,62 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// ErrOptions is what is wrapped where the load was asked for something that it can't do.
+var ErrOptions = errors.New("bench options")
+
+// Target is where a server is.
+type Target struct {
+	Base string // URL without a slash at the end
+
+	addr  string // host:port
+	host  string // for the header of that name
+	path  string // of the base
+	isTLS bool
+}
+
+// ParseTarget reads a URL like http://host:port, with or without a path. An error wraps [ErrOptions].
+func ParseTarget(raw string) (Target, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return Target{}, fmt.Errorf("%w: target: %w", ErrOptions, err)
+	}
+	if u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return Target{}, fmt.Errorf("%w: target %q is not like http://host:port", ErrOptions, u.Redacted())
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	return Target{
+		Base: u.Scheme + "://" + u.Host + path,
+		addr: net.JoinHostPort(u.Hostname(), port), host: u.Host, path: path, isTLS: u.Scheme == "https",
+	}, nil
+}
+
+func (t *Target) dial(ctx context.Context) (net.Conn, error) {
+	if t.isTLS {
+		return (&tls.Dialer{}).DialContext(ctx, "tcp", t.addr) //nolint:wrapcheck // counted by its cause
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", t.addr) //nolint:wrapcheck // counted by its cause
+}
+
+// Head returns a request's first line and headers up to its length, for [AppendBody] and [AppendGet]. Headers are whole
+// lines without their ends, such as "Authorization: Bearer …".
+func (t *Target) Head(method, path string, headers ...string) []byte {
+	var b strings.Builder
+	b.WriteString(method + " " + t.path + path + " HTTP/1.1\r\nHost: " + t.host + "\r\n")
+	for _, line := range headers {
+		b.WriteString(line + "\r\n")
+	}
+	return []byte(b.String())
+}
