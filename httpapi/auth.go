@@ -61,9 +61,8 @@ func bearerToken(ctx *fasthttp.RequestCtx) []byte {
 	return token
 }
 
-// identify returns who makes a request, by its token.
-func (s *Server) identify(ctx *fasthttp.RequestCtx) (*caller, error) {
-	token := bearerToken(ctx)
+// identify returns whom a token stands for.
+func (s *Server) identify(token []byte) (*caller, error) {
 	switch {
 	case len(token) == 0:
 		return nil, errNoToken

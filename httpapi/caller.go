@@ -79,7 +79,7 @@ func (s *Server) scoped(rt route) fasthttp.RequestHandler {
 
 // guarded finds out who is asking before the route is served.
 func (s *Server) guarded(ctx *fasthttp.RequestCtx, rt route, need auth.Scope) {
-	c, err := s.identify(ctx)
+	c, err := s.identify(tokenOf(ctx, rt.path))
 	if err == nil && !c.scopes.Includes(need) {
 		err = errNotAllowed
 	}

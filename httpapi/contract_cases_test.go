@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,7 @@ func (w *world) samples() []contractCase {
 		{operation: "GET /monitoring/metrics"},
 		{operation: "GET /monitoring/benchmark"},
 		{operation: "POST /monitoring/metrics/clear", headers: admin},
+		{operation: "GET /monitoring/stream", status: 101, headers: webSocket("Sec-WebSocket-Protocol", "flashsale")},
 		{operation: "GET /livez"},
 		{operation: "GET /readyz"},
 		{operation: "GET /metrics"},
@@ -122,7 +124,7 @@ func (w *world) samples() []contractCase {
 		{operation: "GET /openapi.yaml"},
 	}
 	for i := range all {
-		all[i].status = max(all[i].status, 200)
+		all[i].status = cmp.Or(all[i].status, 200)
 	}
 	return all
 }
@@ -191,15 +193,19 @@ func (w *world) closedDoors(t *testing.T) (all []contractCase) {
 				all = append(all, w.with(sample.operation, status, change))
 			}
 		}
+		basis := []string(nil)
+		if sample.operation == "GET /monitoring/stream" {
+			basis = webSocket()
+		}
 		add(401, func(c *contractCase) {
-			c.headers, c.server = nil, "keys"
+			c.headers, c.server = basis, "keys"
 			c.bad = len((*operations[c.operation].Security)[0]) > 0 // where AUTH=none asks for no token, none is no mistake
 		})
 		wrong := w.come["watch"]
-		if strings.Contains(sample.operation, "/metrics") || strings.Contains(sample.operation, "/benchmark") {
+		if strings.Contains(sample.operation, "/metrics") || strings.Contains(sample.operation, "/benchmark") || basis != nil {
 			wrong = w.come["ann"]
 		}
-		add(403, func(c *contractCase) { c.headers, c.server = wrong, "keys" })
+		add(403, func(c *contractCase) { c.headers, c.server = append(wrong, basis...), "keys" })
 		add(413, func(c *contractCase) { c.body, c.bad = strings.Repeat(" ", 5000), true })
 		add(429, func(c *contractCase) {
 			c.server = "limited"
@@ -302,6 +308,9 @@ func (w *world) reading() []contractCase {
 		{operation: "GET /inventory", status: 400, target: "/inventory?cursor=%21", bad: true},
 		{operation: "GET /inventory/{productId}", status: 404, target: "/inventory/absent"},
 		{operation: "GET /inventory/{productId}", status: 404, target: "/inventory/.p", bad: true},
+		{operation: "GET /monitoring/stream", status: 400, bad: true},
+		{operation: "GET /monitoring/stream", status: 403, headers: webSocket("Origin", "https://elsewhere.example")},
+		{operation: "GET /monitoring/stream", status: 503, headers: webSocket(), server: "full"},
 		{operation: "GET /monitoring/health", status: 503, server: "broken"},
 		{operation: "GET /monitoring/health", status: 503, prepare: shut},
 		{operation: "GET /readyz", status: 503, prepare: shut},
@@ -366,7 +375,10 @@ func contractServers(t *testing.T, w *world) map[string]*harness {
 	t.Helper()
 	works := httpapi.Check{Name: "redis", Probe: func(context.Context) error { return nil }}
 	fails := httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return errOurFault }}
+	full := start(t, httpapi.Config{MaxStreams: 1})
+	full.watch("/monitoring/stream", nil)
 	return map[string]*harness{
+		"full":    full,
 		"":        start(t, httpapi.Config{Clock: strides()}, works), // nothing is told twice
 		"keys":    start(t, httpapi.Config{Tokens: w.keys}),
 		"limited": start(t, httpapi.Config{AddressLimit: httpapi.Limit{Requests: 1, Per: time.Hour}}),

@@ -24,7 +24,9 @@ const (
 )
 
 // getBenchmark shows what was measured since the start or the last clear.
-func (s *Server) getBenchmark(ctx *fasthttp.RequestCtx) {
+func (s *Server) getBenchmark(ctx *fasthttp.RequestCtx) { s.sendFigures(ctx, s.benchmark()) }
+
+func (s *Server) benchmark() []byte {
 	f := s.traffic.whole()
 	body := appendUintMember(nil, `{"totalRequests":`, f.requests)
 	body = appendUintMember(body, `,"successfulRequests":`, f.answers())
@@ -37,11 +39,14 @@ func (s *Server) getBenchmark(ctx *fasthttp.RequestCtx) {
 	body = appendIntMember(body, `,"peakConcurrency":`, s.traffic.peak.Load())
 	body = appendThousandths(append(body, `,"testDuration":`...), f.duration().Milliseconds())
 	body = appendTime(append(body, `,"since":`...), f.since.UnixMilli())
-	s.sendFigures(ctx, appendTime(append(body, `,"timestamp":`...), f.until.UnixMilli()))
+	return append(appendTime(append(body, `,"timestamp":`...), f.until.UnixMilli()), '}')
 }
 
-// getLiveFigures shows what goes on now. Only the inventory is asked for elsewhere; where nobody answers it is null.
-func (s *Server) getLiveFigures(ctx *fasthttp.RequestCtx) {
+// getLiveFigures shows what goes on now.
+func (s *Server) getLiveFigures(ctx *fasthttp.RequestCtx) { s.sendFigures(ctx, s.liveFigures()) }
+
+// liveFigures tells what goes on now. Only the inventory is asked for elsewhere; where nobody answers it is null.
+func (s *Server) liveFigures() []byte {
 	live, whole, states := s.traffic.live(), s.traffic.whole(), s.partitionStates()
 	body := appendTime([]byte(`{"timestamp":`), live.until.UnixMilli())
 	body = appendThousandths(append(body, `,"windowSeconds":`...), live.duration().Milliseconds())
@@ -53,18 +58,18 @@ func (s *Server) getLiveFigures(ctx *fasthttp.RequestCtx) {
 	body = appendIntMember(body, `,"activeRequests":`, s.traffic.inFlight.Load())
 	body = whole.appendOrders(body)
 	body = appendBacklog(body, states)
-	s.sendFigures(ctx, s.appendInventoryLevels(body))
+	return append(s.appendInventoryLevels(body), '}')
 }
 
 // postClear begins the benchmark's window anew.
 func (s *Server) postClear(ctx *fasthttp.RequestCtx) {
-	s.sendFigures(ctx, appendTime([]byte(`{"clearedAt":`), s.traffic.clear().UnixMilli()))
+	s.sendFigures(ctx, append(appendTime([]byte(`{"clearedAt":`), s.traffic.clear().UnixMilli()), '}'))
 }
 
-// sendFigures sends an object that lacks its closing brace.
+// sendFigures sends an object that nobody may keep.
 func (s *Server) sendFigures(ctx *fasthttp.RequestCtx, body []byte) {
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	sendJSON(ctx, fasthttp.StatusOK, append(body, '}'))
+	sendJSON(ctx, fasthttp.StatusOK, body)
 }
 
 // appendLatencies appends the average under a name of its own and the percentiles, in milliseconds; null where nothing

@@ -46,6 +46,7 @@ var routes = []route{
 	{"GET", "/monitoring/benchmark", scopeMonitor, (*Server).getBenchmark},
 	{"GET", "/monitoring/metrics", scopeMonitor, (*Server).getLiveFigures},
 	{"POST", "/monitoring/metrics/clear", scopeAdmin, (*Server).postClear},
+	{"GET", streamPath, scopeMonitor, (*Server).getStream},
 	{"GET", "/livez", scopePublic, (*Server).getLive},
 	{"GET", "/readyz", scopePublic, (*Server).getReady},
 	{"GET", metricsPath, scopeMonitor, (*Server).getMetrics},

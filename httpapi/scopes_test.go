@@ -29,6 +29,7 @@ var scopeOf = map[string]scope{
 	"GET /monitoring/benchmark":      scopeMonitor,
 	"GET /monitoring/metrics":        scopeMonitor,
 	"POST /monitoring/metrics/clear": scopeAdmin,
+	"GET /monitoring/stream":         scopeMonitor,
 	"GET /inventory":                 scopePublic,
 	"POST /inventory":                scopeAdmin,
 	"GET /inventory/{productId}":     scopePublic,
@@ -258,7 +259,7 @@ func TestNoAdminWithoutToken(t *testing.T) {
 	} {
 		var ctx fasthttp.RequestCtx
 		ctx.Request.Header.Set("Authorization", header)
-		_, err := s.identify(&ctx)
+		_, err := s.identify(bearerToken(&ctx))
 		require.Equal(t, want, err, "%q", header)
 	}
 }
@@ -272,7 +273,7 @@ func TestOnlyExpiryIsTold(t *testing.T) {
 	} {
 		var ctx fasthttp.RequestCtx
 		ctx.Request.Header.Set("Authorization", come[name])
-		_, err := s.identify(&ctx)
+		_, err := s.identify(bearerToken(&ctx))
 		require.Equal(t, want, err, name)
 	}
 }

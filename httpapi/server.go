@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"flashsale/engine"
+	"flashsale/httpapi/stream"
 )
 
 // Reserver decides orders and tells about partitions; *engine.Engine is one.
@@ -81,6 +82,8 @@ type Config struct {
 	MaxHold time.Duration // longest hold that may be asked for, as the engine has it; default 15 min
 
 	MaxBody         int           // bytes; default 4096
+	MaxStreams      int           // WebSocket clients; default 1024
+	StreamPing      time.Duration // between two pings of a WebSocket; default 25 s
 	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64, but for TrustedProxies; 0 = no limit
 	ReadTimeout     time.Duration // for a whole request; default 5 s
 	WriteTimeout    time.Duration // for a whole answer; default 5 s
@@ -155,6 +158,7 @@ type Server struct {
 	calls   sync.Pool                // *orderCall
 	checks  []*watchedCheck
 	limits  limits
+	hub     *stream.Hub
 
 	sums     stockSums
 	stopping atomic.Bool
@@ -171,6 +175,7 @@ func New(deps Deps, config Config) *Server {
 	s.limits = newLimits(&s.config, s.metrics)
 	s.traffic = newTraffic(s.metrics)
 	s.calls.New = func() any { return newOrderCall(config.MaxHold) }
+	s.hub = s.newHub()
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()
 	return s
@@ -200,6 +205,7 @@ func (s *Server) newFastServer() *fasthttp.Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tracked := trackConns(ln, s.config.MaxConnsPerIP)
 	tracked.proxies = s.limits.proxies
+	defer s.runHub(ctx)()
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(tracked) }()
 	select {
@@ -214,6 +220,18 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	err := s.shutdown(context.WithoutCancel(ctx), tracked)
 	return errors.Join(err, <-served)
+}
+
+// runHub serves the streams until ctx ends, or at the latest until what it returns is called, which waits for them: fasthttp
+// does not.
+func (s *Server) runHub(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { s.hub.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 func (s *Server) shutdown(ctx context.Context, tracked *trackedListener) error {

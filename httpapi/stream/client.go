@@ -1,0 +1,231 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// Bounds of what one client may send and have waiting.
+const (
+	maxMessage  = 1024 // bytes
+	maxMessages = 20   // a second
+	maxQueued   = 32   // messages that it has not read: more than it may ask for at once
+)
+
+// MaxMessage is the longest message that a client may send, in bytes.
+const MaxMessage = maxMessage
+
+// client is one WebSocket. Its reader runs where it is served, its writer beside that.
+type client struct {
+	hub     *Hub
+	socket  *websocket.Conn
+	below   net.Conn // the connection itself: closing fasthttp's cover of it does nothing
+	allowed func() bool
+
+	queue      chan *websocket.PreparedMessage
+	farewell   chan parting  // takes one
+	gone       chan struct{} // closed when nothing more is read
+	parted     atomic.Bool
+	subscribed atomic.Bool
+	budget     budget
+}
+
+// parting is why a connection ends, as in the close frame (RFC 6455, 7.4).
+type parting struct {
+	code int
+	text string
+}
+
+func newClient(h *Hub, socket *websocket.Conn, allowed func() bool) *client {
+	return &client{
+		hub: h, socket: socket, below: below(socket.NetConn()), allowed: allowed,
+		queue: make(chan *websocket.PreparedMessage, maxQueued), farewell: make(chan parting, 1), gone: make(chan struct{}),
+	}
+}
+
+func below(conn net.Conn) net.Conn {
+	if cover, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+		return cover.UnsafeConn()
+	}
+	return conn
+}
+
+// read takes messages until the connection ends.
+func (c *client) read() {
+	defer c.hub.survive(c.cut)
+	c.socket.SetReadLimit(maxMessage)
+	c.awaitMore("")
+	c.socket.SetPongHandler(c.awaitMore)
+	for {
+		kind, message, err := c.socket.ReadMessage()
+		switch {
+		case err != nil:
+			return
+		case c.parted.Load(): // what comes until the goodbye is not heard
+		case !c.budget.spend(time.Now()):
+			c.drop(flood, parting{websocket.ClosePolicyViolation, "too many messages"})
+		default:
+			c.take(kind, message)
+		}
+	}
+}
+
+// awaitMore gives the client the time of two pings to be heard of again.
+func (c *client) awaitMore(string) error {
+	if c.parted.Load() {
+		return nil
+	}
+	return c.socket.SetReadDeadline(time.Now().Add(2*c.hub.config.PingEvery + c.hub.config.WriteWait))
+}
+
+// take does what a message asks for.
+func (c *client) take(kind int, message []byte) {
+	var m envelope
+	if kind != websocket.TextMessage || json.Unmarshal(message, &m) != nil || m.Event == "" {
+		c.offer(c.hub.refusalOf("", `a message must be text, a JSON object like {"event":"subscribe-metrics"}`))
+		return
+	}
+	switch m.Event {
+	case Subscribe, Unsubscribe:
+		c.subscribe(m.Event)
+		return
+	}
+	answer, known := c.hub.answers[m.Event]
+	if !known {
+		c.offer(c.hub.refusalOf(m.Event, "there is no such event"))
+		return
+	}
+	if told := c.hub.message(answer, c.hub.config.Interval); told != nil {
+		c.offer(told)
+	}
+}
+
+// subscribe begins or ends the updates. The first is sent at once: the last one, if somebody else has just got it.
+func (c *client) subscribe(event string) {
+	on := event == Subscribe
+	c.offer(encode(event, subscription{on, c.hub.config.Interval.Milliseconds()}))
+	if already := c.subscribed.Swap(on); on && !already {
+		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update != nil {
+			c.offer(update)
+		}
+	}
+}
+
+// offer queues a message. A client whose queue is full is dropped.
+func (c *client) offer(message *websocket.PreparedMessage) {
+	if c.parted.Load() {
+		return
+	}
+	select {
+	case c.queue <- message:
+	default:
+		c.dropSlow()
+	}
+}
+
+// write sends what is queued, and pings, until the connection ends.
+func (c *client) write() {
+	defer c.hub.survive(c.cut)
+	ping := time.NewTicker(c.hub.config.PingEvery)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case <-c.gone:
+			return
+		case p := <-c.farewell:
+			c.say(p)
+			return
+		case message := <-c.queue:
+			err = c.send(message)
+		case <-ping.C:
+			err = c.ping()
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+func (c *client) send(message *websocket.PreparedMessage) error {
+	if err := c.socket.SetWriteDeadline(time.Now().Add(c.hub.config.WriteWait)); err != nil {
+		return err
+	}
+	return c.socket.WritePreparedMessage(message)
+}
+
+// ping asks for a sign of life, unless the client may not stay.
+func (c *client) ping() error {
+	if !c.allowed() {
+		c.drop(expired, parting{websocket.ClosePolicyViolation, "the token is not valid any more"})
+		return nil
+	}
+	return c.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.config.WriteWait))
+}
+
+// fail ends a connection that can't be written to.
+func (c *client) fail(err error) {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		c.dropSlow()
+		return
+	}
+	c.cut()
+}
+
+// dropSlow ends the connection of a client that does not read: a goodbye would wait behind the rest.
+func (c *client) dropSlow() {
+	if c.parted.CompareAndSwap(false, true) {
+		c.hub.dropped[slow].Inc()
+	}
+	c.cut()
+}
+
+// drop says goodbye to a client that may not stay.
+func (c *client) drop(why reason, p parting) {
+	if c.part(p) {
+		c.hub.dropped[why].Inc()
+	}
+}
+
+// part has the writer say goodbye, once. Nothing is queued any more.
+func (c *client) part(p parting) bool {
+	if !c.parted.CompareAndSwap(false, true) {
+		return false
+	}
+	c.subscribed.Store(false)
+	c.farewell <- p // has room: only the first parts
+	return true
+}
+
+// say writes the close frame and gives the client a moment to answer it.
+func (c *client) say(p parting) {
+	until := time.Now().Add(c.hub.config.CloseWait)
+	frame := websocket.FormatCloseMessage(p.code, p.text)
+	if c.socket.WriteControl(websocket.CloseMessage, frame, until) != nil || c.socket.SetReadDeadline(until) != nil {
+		c.cut()
+	}
+}
+
+// cut ends the connection under whoever reads or writes.
+func (c *client) cut() { _ = c.below.Close() }
+
+// budget is how many messages a client may still send in a second.
+type budget struct {
+	second int64 // since 1970
+	spent  int
+}
+
+func (b *budget) spend(now time.Time) bool {
+	if second := now.Unix(); second != b.second {
+		*b = budget{second: second}
+	}
+	b.spent++
+	return b.spent <= maxMessages
+}

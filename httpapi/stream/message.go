@@ -1,0 +1,86 @@
+package stream
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// maxEventShown is how much of an unknown event is repeated to its sender, in bytes.
+const maxEventShown = 64
+
+// envelope is every message, in both directions.
+type envelope struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data,omitempty"`
+}
+
+// subscription is the answer to [Subscribe] and [Unsubscribe].
+type subscription struct {
+	Subscribed bool  `json:"subscribed"`
+	IntervalMs int64 `json:"intervalMs"`
+}
+
+// encode returns a message in the form in which it is sent to any number of clients.
+func encode(event string, data any) *websocket.PreparedMessage {
+	raw, err := json.Marshal(data)
+	if err == nil {
+		raw, err = json.Marshal(envelope{event, raw})
+	}
+	if err != nil {
+		panic(err) // a value of ours that is no JSON
+	}
+	message, err := websocket.NewPreparedMessage(websocket.TextMessage, raw)
+	if err != nil {
+		panic(err) // it is written to memory
+	}
+	return message
+}
+
+func allowedEvents(answers map[string]Answer) []string {
+	return append([]string{Subscribe, Unsubscribe}, slices.Sorted(maps.Keys(answers))...)
+}
+
+// shared is an answer that is told to all who ask within some time.
+type shared struct {
+	event  string
+	answer Answer
+
+	mu   sync.Mutex // whoever holds it makes the answer; the others wait for it
+	last *websocket.PreparedMessage
+	made time.Time
+}
+
+// get returns the answer as it was at most maxAge ago.
+func (s *shared) get(maxAge time.Duration) *websocket.PreparedMessage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil && time.Since(s.made) < maxAge {
+		return s.last
+	}
+	data, refusal := s.answer()
+	if refusal != nil {
+		told := *refusal
+		told.About = s.event
+		s.last = encode(Error, told)
+	} else {
+		s.last = encode(s.event, data)
+	}
+	s.made = time.Now()
+	return s.last
+}
+
+// refusalOf says what is wrong with a message that was not understood.
+func (h *Hub) refusalOf(event, detail string) *websocket.PreparedMessage {
+	if len(event) > maxEventShown {
+		event = event[:maxEventShown] + "…"
+	}
+	return encode(Error, Refusal{
+		Code: "invalid_request", Detail: detail, About: strings.ToValidUTF8(event, "\ufffd"), Allowed: h.allowed,
+	})
+}
