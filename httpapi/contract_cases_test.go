@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -205,7 +206,7 @@ func (w *world) closedDoors(t *testing.T) (all []contractCase) {
 		if strings.Contains(sample.operation, "/metrics") || strings.Contains(sample.operation, "/benchmark") || basis != nil {
 			wrong = w.come["ann"]
 		}
-		add(403, func(c *contractCase) { c.headers, c.server = append(wrong, basis...), "keys" })
+		add(403, func(c *contractCase) { c.headers, c.server = slices.Concat(wrong, basis), "keys" })
 		add(413, func(c *contractCase) { c.body, c.bad = strings.Repeat(" ", 5000), true })
 		add(429, func(c *contractCase) {
 			c.server = "limited"

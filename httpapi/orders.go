@@ -167,13 +167,18 @@ func appendOrderHead(dst []byte, o *engine.Order) []byte {
 	dst = appendIntMember(append(dst, `,"durability":"fast"`...), `,"version":`, o.Version)
 	dst = appendTime(append(dst, `,"createdAt":`...), o.CreatedAtMs)
 	dst = appendTime(append(dst, `,"updatedAt":`...), o.UpdatedAtMs)
-	if o.ExpiresAtMs != 0 {
+	if o.ExpiresAtMs != 0 && endsByItself(o.Status) {
 		dst = appendTime(append(dst, `,"expiresAt":`...), o.ExpiresAtMs)
 	}
 	if o.Reason != "" {
 		dst = appendStringMember(dst, `,"failedReason":`, o.Reason)
 	}
 	return dst
+}
+
+// endsByItself tells in which states the end of a hold still means something: while it lasts, and once it is over.
+func endsByItself(status engine.Status) bool {
+	return status == engine.StatusPending || status == engine.StatusExpired
 }
 
 func appendOrder(dst []byte, o *engine.OrderView) []byte {

@@ -165,6 +165,27 @@ func TestUnexpectedErrorIsNotShown(t *testing.T) {
 	require.Contains(t, log, problem["requestId"])
 }
 
+// What was a hold once shows when it ends as long as that means something.
+func TestOnlyHoldsShowTheirEnd(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	id := engine.NewOrderID(2, time.UnixMilli(1_700_000_000_123))
+	for status, shown := range map[engine.Status]bool{
+		engine.StatusPending: true, engine.StatusExpired: true,
+		engine.StatusConfirmed: false, engine.StatusCancelled: false, engine.StatusFailed: false,
+	} {
+		order := engine.Order{ID: id, Product: "phone", User: "ann", Quantity: 1, Status: status, ExpiresAtMs: 1_700_000_060_000}
+		h.store.orders = map[engine.OrderID]engine.OrderView{id: {Order: order}}
+		h.store.settle = func(asked *engine.Transition) error { asked.Order = order; return nil }
+		for _, got := range []reply{h.send("GET", "/orders/"+id.String(), ""), h.send("POST", "/orders/"+id.String()+"/confirm", "")} {
+			if shown {
+				require.Equal(t, "2023-11-14T22:14:20.000Z", got.json(t)["expiresAt"], status)
+			} else {
+				require.NotContains(t, got.json(t), "expiresAt", status)
+			}
+		}
+	}
+}
+
 func TestGetOrder(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	id := engine.NewOrderID(2, time.UnixMilli(1_700_000_000_123))
@@ -180,13 +201,11 @@ func TestGetOrder(t *testing.T) {
 		require.Equal(t, 200, got.status)
 		require.JSONEq(t, `{"orderId":"`+id.String()+`","jobId":"`+id.String()+`","status":"failed","productId":"phone",
 			"userId":"ann","quantity":2,"durability":"fast","durable":true,"version":3,"createdAt":"2023-11-14T22:13:20.123Z",
-			"updatedAt":"2023-11-14T22:13:21.000Z","expiresAt":"2023-11-14T22:13:22.000Z","failedReason":"over \"stock\"",
+			"updatedAt":"2023-11-14T22:13:21.000Z","failedReason":"over \"stock\"",
 			"product":{"id":"phone","name":"Phone\n","price":199.5}}`, got.body)
 	}
 	h.store.orders[id] = engine.OrderView{Order: engine.Order{ID: id, Status: engine.StatusConfirmed}}
-	confirmed := h.send("GET", "/orders/"+id.String(), "").json(t)
-	require.NotContains(t, confirmed, "expiresAt")
-	require.NotContains(t, confirmed, "failedReason")
+	require.NotContains(t, h.send("GET", "/orders/"+id.String(), "").json(t), "failedReason")
 
 	absent := engine.NewOrderID(2, time.UnixMilli(1_700_000_000_123)).String()
 	for _, no := range []string{absent, "42", id.String() + "0", strings.Replace(id.String(), "-7", "-4", 1)} {

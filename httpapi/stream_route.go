@@ -39,30 +39,34 @@ func (s *Server) newHub() *stream.Hub {
 	return stream.New(stream.Config{
 		Update: figures(s.liveFigures),
 		Answers: map[string]stream.Answer{
-			"fetch-total-orders":      s.asked(s.totalOrders),
-			"fetch-inventory-updates": s.asked(s.inventoryNow),
+			"fetch-total-orders":      question{s, s.totalOrders}.answer,
+			"fetch-inventory-updates": question{s, s.inventoryNow}.answer,
 			"get-benchmark-report":    figures(s.benchmark),
 		},
 		MaxClients: s.config.MaxStreams, PingEvery: s.config.StreamPing, Metrics: s.config.Metrics, Logger: s.log,
 	})
 }
 
-// asked has the stores answer in bounded time, or says why they don't.
-func (s *Server) asked(read func(context.Context) ([]byte, error)) stream.Answer {
-	return func() (json.RawMessage, *stream.Refusal) {
-		timed, cancel := s.requestContext()
-		defer cancel()
-		data, err := read(timed)
-		if err == nil {
-			return data, nil
-		}
-		failure, expected := coded(err)
-		if !expected {
-			s.log.Error("stream", "error", err)
-			return nil, &stream.Refusal{Code: string(failure.Code), Detail: "something went wrong here; the log says what"}
-		}
-		return nil, &stream.Refusal{Code: string(failure.Code), Detail: failure.Detail}
+// question is something that the stores are asked for the clients of the stream.
+type question struct {
+	server *Server
+	read   func(context.Context) ([]byte, error)
+}
+
+// answer asks in bounded time, and says why there is no answer where there is none.
+func (q question) answer() (json.RawMessage, *stream.Refusal) {
+	timed, cancel := q.server.requestContext()
+	defer cancel()
+	data, err := q.read(timed)
+	if err == nil {
+		return data, nil
 	}
+	failure, expected := coded(err)
+	if !expected {
+		q.server.log.Error("stream", "error", err)
+		return nil, &stream.Refusal{Code: string(failure.Code), Detail: "something went wrong here; the log says what"}
+	}
+	return nil, &stream.Refusal{Code: string(failure.Code), Detail: failure.Detail}
 }
 
 // totalOrders is what GET /orders/admin/metrics answers.

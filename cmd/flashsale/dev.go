@@ -40,8 +40,12 @@ const (
 	demoUnits   = 1_000_000
 )
 
-// ensureDemo makes the demo product if there is no product at all, and returns the id of one that can be ordered.
+// ensureDemo makes the demo product if there is no product at all, and returns the id of one to try: the demo product
+// where it is there, whatever else is.
 func ensureDemo(ctx context.Context, store *persist.Store) (string, error) {
+	if _, err := store.Product(ctx, demoProduct); err == nil {
+		return demoProduct, nil
+	}
 	products, err := store.Products(ctx, "", 1)
 	if err != nil {
 		return "", err

@@ -49,9 +49,13 @@ func TestANewUsersFirstMinutes(t *testing.T) {
 		require.Equal(t, http.StatusOK, status)
 		return order["durable"] == true
 	})
+	p.product("another", 0)
 	require.Less(t, p.interrupt(), 5*time.Second)
 
 	again := start(t, []string{"--dev"}, env)
+	eventually(t, "the greeting", func() bool { return strings.Contains(again.output.String(), "Place an order") })
+	curl = printedCurl.FindStringSubmatch(again.output.String())
+	require.Contains(t, curl[3], `"demo"`, "another product is the first by its id, and has nothing to sell")
 	status, order := again.get("/orders/" + id)
 	require.Equal(t, http.StatusOK, status, "the second run finds the data of the first")
 	require.Equal(t, "confirmed", order["status"])

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,6 +70,23 @@ func NewTokens(c TokensConfig) (*Tokens, error) {
 type claims struct {
 	jwt.RegisteredClaims
 	Scope *string `json:"scope"` // RFC 8693: words with spaces between them
+}
+
+var errTextDate = errors.New("exp, nbf and iat must be numbers")
+
+// UnmarshalJSON reads the claims. Times are numbers (RFC 7519, 2, NumericDate); the library takes texts of digits too.
+func (c *claims) UnmarshalJSON(text []byte) error {
+	var dates struct{ Exp, Nbf, Iat json.RawMessage }
+	if err := json.Unmarshal(text, &dates); err != nil {
+		return err
+	}
+	for _, date := range []json.RawMessage{dates.Exp, dates.Nbf, dates.Iat} {
+		if len(date) > 0 && date[0] == '"' {
+			return errTextDate
+		}
+	}
+	type plain claims // without this method
+	return json.Unmarshal(text, (*plain)(c))
 }
 
 // Verify returns whom a token stands for, or [ErrExpired] or [ErrInvalid].

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,9 @@ func TestTokensThatStandForNobody(t *testing.T) {
 		"expired":           {hs256(t, jwt.MapClaims{"exp": now.Add(-clockLeeway).Unix()}), ErrExpired},
 		"expires never":     {hs256(t, jwt.MapClaims{"exp": nil}), ErrInvalid},
 		"expires in words":  {hs256(t, jwt.MapClaims{"exp": "tomorrow"}), ErrInvalid},
+		"expires in a text": {hs256(t, jwt.MapClaims{"exp": strconv.FormatInt(now.Add(time.Minute).Unix(), 10)}), ErrInvalid},
+		"begins in a text":  {hs256(t, jwt.MapClaims{"nbf": strconv.FormatInt(now.Add(-time.Minute).Unix(), 10)}), ErrInvalid},
+		"made in a text":    {hs256(t, jwt.MapClaims{"iat": strconv.FormatInt(now.Add(-time.Minute).Unix(), 10)}), ErrInvalid},
 		"not valid yet":     {hs256(t, jwt.MapClaims{"nbf": now.Add(time.Minute).Unix()}), ErrInvalid},
 		"another issuer":    {hs256(t, jwt.MapClaims{"iss": issuer + "x"}), ErrInvalid},
 		"no issuer":         {hs256(t, jwt.MapClaims{"iss": nil}), ErrInvalid},

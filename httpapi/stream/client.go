@@ -59,7 +59,9 @@ func below(conn net.Conn) net.Conn {
 func (c *client) read() {
 	defer c.hub.survive(c.cut)
 	c.socket.SetReadLimit(maxMessage)
-	c.awaitMore("")
+	if c.awaitMore("") != nil {
+		return
+	}
 	c.socket.SetPongHandler(c.awaitMore)
 	for {
 		kind, message, err := c.socket.ReadMessage()

@@ -245,7 +245,8 @@ func TestAFloodEndsTheConnection(t *testing.T) {
 	s := open(t, stream.Config{})
 	socket := s.dial()
 	go func() {
-		for socket.WriteMessage(websocket.TextMessage, []byte(`{"event":"unsubscribe-metrics"}`)) == nil { //nolint:revive // until it is closed
+		for socket.WriteMessage(websocket.TextMessage, []byte(`{"event":"unsubscribe-metrics"}`)) == nil {
+			continue
 		}
 	}()
 	s.requireClosed(socket, websocket.ClosePolicyViolation)
