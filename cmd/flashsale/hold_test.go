@@ -97,7 +97,7 @@ func TestTheLifeOfAHold(t *testing.T) {
 // TestAnOrderThatHasLeftRedisIsCancelled: its record is trimmed, so the ledger's row is brought along.
 func TestAnOrderThatHasLeftRedisIsCancelled(t *testing.T) {
 	s := newStores(t)
-	p := start(t, nil, append(s.env(), "REQUEST_TIMEOUT=100ms", "ORDER_GRACE=1200ms")...)
+	p := start(t, nil, append(s.env(), "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s")...)
 	p.product("lamp", 5)
 	status, order := p.order("lamp", "ann")
 	require.Equal(t, http.StatusCreated, status, "%v", order)
