@@ -1,0 +1,129 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"os"
+	"syscall"
+
+	"github.com/stretchr/testify/require"
+)
+
+// kind is a way to break the site. inject breaks it and returns what mends it again.
+type kind struct {
+	name   string
+	lossy  bool // may cost orders of mode fast, and the last transitions of any
+	inject func(s *site, rng *rand.Rand) (heal func())
+}
+
+// kinds are all ways, harmless ones first. A plan without losses draws from those that are not lossy.
+var kinds = []kind{
+	{name: "kill redis", inject: killRedis},
+	{name: "freeze redis", inject: freezeRedis},
+	{name: "redis out of memory", inject: exhaustRedis},
+	{name: "kill postgres", inject: killPostgres},
+	{name: "freeze postgres", inject: freezePostgres},
+	{name: "kill a process", inject: killNode},
+	{name: "stop a process", inject: stopNode},
+	{name: "freeze a process", inject: freezeNode},
+	{name: "cut a process from redis", inject: cutRedis},
+	{name: "cut a process from postgres", inject: cutPostgres},
+	{name: "drop redis' replies", inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":300}}`)},
+	{name: "drop what is said to redis", inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"upstream","attributes":{"timeout":300}}`)},
+	{name: "break redis' replies off", inject: poison(toRedis, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":4000}}`)},
+	{name: "slow way to redis", inject: poison(toRedis, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":200,"jitter":150}}`)},
+	{name: "drop postgres' replies", inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
+	{name: "break postgres' replies off", inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
+	{name: "slow way to postgres", inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
+	{name: "empty redis", lossy: true, inject: emptyRedis},
+	{name: "kill redis and tear its file", lossy: true, inject: tearRedis},
+}
+
+func killRedis(s *site, _ *rand.Rand) func() {
+	require.NoError(s.t, s.redis.Kill())
+	return func() { require.NoError(s.t, s.redis.Restart(s.t.Context())) }
+}
+
+func freezeRedis(s *site, _ *rand.Rand) func() {
+	require.NoError(s.t, s.redis.Pause())
+	return func() { require.NoError(s.t, s.redis.Resume()) }
+}
+
+// exhaustRedis has no memory left for anything that needs some.
+func exhaustRedis(s *site, _ *rand.Rand) func() {
+	s.ask("CONFIG", "SET", "maxmemory", "1mb")
+	return func() { s.ask("CONFIG", "SET", "maxmemory", "0") }
+}
+
+func emptyRedis(s *site, _ *rand.Rand) func() {
+	s.ask("FLUSHALL")
+	return func() {}
+}
+
+// maxTorn is how much of the end of Redis' file a crash takes at the most, in bytes.
+const maxTorn = 2000
+
+// tearRedis is a crash that takes the end of the append-only file along, in the middle of a script as a rule.
+func tearRedis(s *site, rng *rand.Rand) func() {
+	require.NoError(s.t, s.redis.Kill())
+	file, err := s.redis.AppendOnlyFile()
+	require.NoError(s.t, err)
+	info, err := os.Stat(file)
+	require.NoError(s.t, err)
+	require.NoError(s.t, os.Truncate(file, max(0, info.Size()-rng.Int64N(maxTorn))))
+	return func() { require.NoError(s.t, s.redis.Restart(s.t.Context())) }
+}
+
+func killPostgres(s *site, _ *rand.Rand) func() {
+	require.NoError(s.t, s.postgres.Kill())
+	return func() { require.NoError(s.t, s.postgres.Restart(s.t.Context())) }
+}
+
+func freezePostgres(s *site, _ *rand.Rand) func() {
+	require.NoError(s.t, s.postgres.Pause())
+	return func() { require.NoError(s.t, s.postgres.Resume()) }
+}
+
+func (s *site) anyNode(rng *rand.Rand) *node { return s.nodes[rng.IntN(len(s.nodes))] }
+
+func killNode(s *site, rng *rand.Rand) func() {
+	n := s.anyNode(rng)
+	n.kill()
+	return n.start
+}
+
+func stopNode(s *site, rng *rand.Rand) func() {
+	n := s.anyNode(rng)
+	n.stop()
+	return n.start
+}
+
+// freezeNode also freezes a drainer in the middle of its transaction, and the one who leads a partition.
+func freezeNode(s *site, rng *rand.Rand) func() {
+	n := s.anyNode(rng)
+	n.signal(syscall.SIGSTOP)
+	return func() { n.signal(syscall.SIGCONT) }
+}
+
+func cutRedis(s *site, rng *rand.Rand) func() {
+	n := s.anyNode(rng)
+	n.redis.cut()
+	return n.redis.join
+}
+
+func cutPostgres(s *site, rng *rand.Rand) func() {
+	n := s.anyNode(rng)
+	n.postgres.cut()
+	return n.postgres.join
+}
+
+func toRedis(n *node) *link    { return n.redis }
+func toPostgres(n *node) *link { return n.postgres }
+
+// poison spoils the way of one process to one store.
+func poison(way func(*node) *link, toxic string) func(*site, *rand.Rand) func() {
+	return func(s *site, rng *rand.Rand) func() {
+		l := way(s.anyNode(rng))
+		l.poison(toxic)
+		return l.cure
+	}
+}

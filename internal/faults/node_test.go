@@ -1,0 +1,145 @@
+package faults
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack/devtest"
+)
+
+const adminToken = "test-admin-token"
+
+// node is one `flashsale serve`, at the same address whenever it runs.
+type node struct {
+	t        testing.TB
+	base     string
+	env      []string
+	redis    *link
+	postgres *link
+	output   syncBuffer
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// syncBuffer collects what processes say.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func newNode(t testing.TB, id int, redis, postgres *bridge, settings []string) *node {
+	t.Helper()
+	port := devtest.FreePort(t)
+	n := &node{
+		t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port),
+		redis:    newLink(t, linkName(id, "redis"), redis.address()),
+		postgres: newLink(t, linkName(id, "postgres"), postgres.address()),
+	}
+	n.env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), fmt.Sprintf("PORT=%d", port), "ADMIN_TOKEN=" + adminToken,
+		"REDIS_URL=redis://" + n.redis.address(),
+		"DATABASE_URL=postgres://flashsale@" + n.postgres.address() + "/flashsale?sslmode=disable",
+	}, settings...)
+	t.Cleanup(func() {
+		n.kill()
+		if t.Failed() {
+			t.Logf("output of node %d:\n%s", id, n.output.String())
+		}
+	})
+	return n
+}
+
+// start runs the process; it may take a while until it serves.
+func (n *node) start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cmd = exec.Command(binary, "serve")
+	n.cmd.Env, n.cmd.Dir = n.env, n.t.TempDir()
+	n.cmd.Stdout, n.cmd.Stderr = &n.output, &n.output
+	require.NoError(n.t, n.cmd.Start())
+	ended := make(chan struct{})
+	n.ended = ended
+	go func(cmd *exec.Cmd) {
+		defer close(ended)
+		_ = cmd.Wait() // killed, as a rule
+	}(n.cmd)
+}
+
+func (n *node) signal(signal os.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd != nil {
+		_ = n.cmd.Process.Signal(signal) // it may have ended
+	}
+}
+
+// await waits until the process has ended.
+func (n *node) await() {
+	n.mu.Lock()
+	ended := n.ended
+	n.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+func (n *node) kill() {
+	n.signal(syscall.SIGCONT)
+	n.signal(os.Kill)
+	n.await()
+}
+
+// longestStop is what a process may take to stop in order when nothing is wrong with the stores.
+const longestStop = 15 * time.Second
+
+// stop ends the process in order.
+func (n *node) stop() {
+	n.signal(syscall.SIGTERM)
+	killer := time.AfterFunc(longestStop, func() {
+		n.t.Errorf("%s does not stop within %s", n.base, longestStop)
+		n.signal(os.Kill)
+	})
+	defer killer.Stop()
+	n.await()
+}
+
+// alive tells whether the process runs.
+func (n *node) alive() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	select {
+	case <-n.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// ready tells whether all is well as far as the process knows.
+func (n *node) ready() bool {
+	status, _ := n.get("/readyz")
+	return status == http.StatusOK
+}

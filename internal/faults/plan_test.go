@@ -1,0 +1,114 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// plan draws faults from a seed: which, for how long, and how long after the one before.
+type plan struct {
+	seed     uint64
+	duration time.Duration
+	lossy    bool // faults that may cost orders of mode fast are among them
+}
+
+const (
+	leastFault = 50 * time.Millisecond
+	mostFault  = 1500 * time.Millisecond
+	leastCalm  = 100 * time.Millisecond
+	mostCalm   = 700 * time.Millisecond
+
+	defaultDuration = 8 * time.Second
+)
+
+// newPlan takes seed and duration from the environment: FAULTS_SEED (any number; else a new one each time) and
+// FAULTS_DURATION.
+func newPlan(t testing.TB, lossy bool) plan {
+	t.Helper()
+	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, lossy: lossy}
+	if text := os.Getenv("FAULTS_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, "FAULTS_SEED")
+		p.seed = seed
+	}
+	if text := os.Getenv("FAULTS_DURATION"); text != "" {
+		duration, err := time.ParseDuration(text)
+		require.NoError(t, err, "FAULTS_DURATION")
+		p.duration = duration
+	}
+	t.Logf("again with FAULTS_SEED=%d FAULTS_DURATION=%s", p.seed, p.duration)
+	return p
+}
+
+// cost is what faults of one kind did.
+type cost struct {
+	times    int
+	slowest  time.Duration // from the end of the fault to the next order accepted
+	together time.Duration
+}
+
+type costs map[string]*cost
+
+func (c costs) add(name string, took time.Duration) {
+	if c[name] == nil {
+		c[name] = &cost{}
+	}
+	c[name].times++
+	c[name].together += took
+	c[name].slowest = max(c[name].slowest, took)
+}
+
+func (c costs) String() string {
+	lines := make([]string, 0, len(c))
+	for name, of := range c {
+		lines = append(lines, fmt.Sprintf("  %-28s %3d times, sells again after %6.0f ms on average, %6.0f ms at the most", name, of.times,
+			float64(of.together.Milliseconds())/float64(of.times), float64(of.slowest.Milliseconds())))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// run breaks the site again and again until the plan's time is over; everything is mended then.
+func (p *plan) run(s *site, c *crowd) costs {
+	rng := rand.New(rand.NewPCG(p.seed, 0))
+	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.lossy && !p.lossy })
+	found := make(costs)
+	for until := time.Now().Add(p.duration); time.Now().Before(until); {
+		k := drawn[rng.IntN(len(drawn))]
+		lasts, calm := between(rng, leastFault, mostFault), between(rng, leastCalm, mostCalm)
+		heal := k.inject(s, rng)
+		pause(s.t.Context(), lasts)
+		heal()
+		took, sells := c.acceptedWithin(comeback)
+		if !sells {
+			s.t.Errorf("after %q of %s nothing was sold for %s", k.name, lasts, comeback)
+			return found
+		}
+		found.add(k.name, took)
+		pause(s.t.Context(), calm)
+	}
+	return found
+}
+
+func between(rng *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(rng.Int64N(int64(most-least)))
+}
+
+// pause lets a fault last. It is the fault's own length, not a wait for something to happen.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,125 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The states that a purchase may be in, in the ledger; absent is no row.
+const (
+	absent    = "absent"
+	pending   = "pending"
+	confirmed = "confirmed"
+	cancelled = "cancelled"
+	expired   = "expired"
+)
+
+// purchase is what one buyer did, and what of it the ledger may show. Every purchase has a buyer of its own.
+type purchase struct {
+	user     string
+	product  string
+	quantity int64
+	hold     bool
+	mode     string // durability asked for
+	orderID  string
+
+	now   states // without a loss, the ledger shows one of these once all is quiet
+	past  states // what it may show besides where the last words were lost
+	story []string
+}
+
+// states is a set.
+type states map[string]bool
+
+func setOf(names ...string) states {
+	s := make(states, len(names))
+	for _, name := range names {
+		s[name] = true
+	}
+	return s
+}
+
+func (s states) String() string { return strings.Join(slices.Sorted(maps.Keys(s)), "|") }
+
+func newPurchase(user, product string, quantity int64, hold bool, mode string) *purchase {
+	return &purchase{
+		user: user, product: product, quantity: quantity, hold: hold, mode: mode,
+		now: setOf(absent), past: make(states),
+	}
+}
+
+// tell notes what was done and what came of it.
+func (p *purchase) tell(what string, came outcome, status int, code string) {
+	p.story = append(p.story, fmt.Sprintf("%s: %s (%d %s)", what, came, status, code))
+}
+
+// placed notes the outcome of the order, all its attempts together.
+func (p *purchase) placed(came outcome) {
+	state := confirmed
+	if p.hold {
+		state = pending
+	}
+	p.become(came, state, absent)
+}
+
+// became notes the outcome of a confirm or cancel.
+func (p *purchase) became(came outcome, state string, from ...string) { p.become(came, state, from...) }
+
+// become moves the purchase to a state from those of which that state can come.
+func (p *purchase) become(came outcome, state string, from ...string) {
+	switch came {
+	case no:
+	case yes:
+		for s := range p.now {
+			p.past[s] = true
+		}
+		p.now = setOf(state)
+	case unknown:
+		for _, f := range from {
+			if p.now[f] {
+				p.now[state] = true
+			}
+		}
+	}
+}
+
+// settle lets holds run out: what may be pending is expired in the end.
+func (p *purchase) settle() {
+	for _, s := range []states{p.now, p.past} {
+		if s[pending] {
+			delete(s, pending)
+			s[expired] = true
+		}
+	}
+	if p.past[expired] || p.now[expired] { // a lost confirm or cancel leaves a hold that runs out
+		p.past[expired] = true
+	}
+}
+
+// verdict says what a state of the ledger means for a purchase.
+type verdict int
+
+const (
+	right verdict = iota
+	lost          // of what the mode did not promise to keep
+	wrong
+)
+
+// judge holds a row's state against what may be there. lossy says that something happened that may cost orders of mode
+// fast, and the last transitions of any order.
+func (p *purchase) judge(found string, lossy bool) verdict {
+	switch {
+	case p.now[found]:
+		return right
+	case !lossy || !p.past[found] || found == absent && p.mode == modeLedger:
+		return wrong
+	}
+	return lost
+}
+
+func (p *purchase) String() string {
+	return fmt.Sprintf("%s of %s (%s, order %q): may be %s; %s", p.user, p.product, p.mode, p.orderID, p.now,
+		strings.Join(p.story, ", "))
+}
