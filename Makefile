@@ -14,10 +14,10 @@ TEST_FLAGS := -timeout 10m -shuffle=on
 RACE       := $(if $(filter true,$(CI)),race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race lint cover bench build migrate up down clean deps test-deps
+.PHONY: help run test test-race test-faults test-faults-disk lint cover bench build migrate up down clean deps test-deps
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # exec leaves one process between make and the server's Ctrl-C.
 run: deps build ## run it here, with a Redis and a Postgres of its own
@@ -29,6 +29,13 @@ test: test-deps $(GOTESTSUM) ## run all tests (with the race detector when CI=tr
 test-race: RACE := race
 test-race: test-deps $(GOTESTSUM) ## run all tests with the race detector
 	$(GOTESTSUM) --format pkgname-and-test-fails -- $(TEST_FLAGS) -race ./...
+
+# SEED= any number repeats a run, DURATION= is for each of the two plans.
+test-faults: test-deps ## break a running shop on purpose: SEED=, DURATION=10m
+	FAULTS_SEED=$(SEED) FAULTS_DURATION=$(or $(DURATION),10m) go test -count=1 -timeout 0 -v ./internal/faults
+
+test-faults-disk: test-deps ## fill Redis' disk in the middle of a sale; needs root, to mount a small one
+	go test -count=1 -timeout 10m -v -tags disk -run FullDisk ./internal/faults
 
 lint: $(GOLANGCI_LINT) ## check formatting, style and go.mod
 	$(GOLANGCI_LINT) run ./...

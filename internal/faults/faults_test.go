@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,16 +17,8 @@ func TestLossesStayWithinTheirMode(t *testing.T) { attack(t, newPlan(t, true)) }
 func attack(t *testing.T, p plan) {
 	t.Parallel()
 	s := newSite(t, 2, "lamp", "chair", "table")
-	c := &crowd{site: s}
-	sale, end := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.run(sale, p.seed)
-	}()
-	found := p.run(s, c)
-	end()
-	<-done
+	var found costs
+	c := s.sell(t, p.seed, func(c *crowd) { found = p.run(s, c) })
 	s.quiet()
 	r := s.judge(c, p.lossy)
 	require.Positive(t, r.placed)

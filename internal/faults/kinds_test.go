@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,6 +35,7 @@ var kinds = []kind{
 	{name: "drop postgres' replies", inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
 	{name: "break postgres' replies off", inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
 	{name: "slow way to postgres", inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
+	{name: "promote the replica", lossy: true, inject: promote},
 	{name: "empty redis", lossy: true, inject: emptyRedis},
 	{name: "kill redis and tear its file", lossy: true, inject: tearRedis},
 }
@@ -50,12 +52,28 @@ func freezeRedis(s *site, _ *rand.Rand) func() {
 
 // exhaustRedis has no memory left for anything that needs some.
 func exhaustRedis(s *site, _ *rand.Rand) func() {
-	s.ask("CONFIG", "SET", "maxmemory", "1mb")
-	return func() { s.ask("CONFIG", "SET", "maxmemory", "0") }
+	s.redis.ask(s.t, "CONFIG", "SET", "maxmemory", "1mb")
+	return func() { s.redis.ask(s.t, "CONFIG", "SET", "maxmemory", "0") }
 }
 
+// promote puts the replica in the primary's place as long as that one still sells: processes hear of it one by one, and what
+// the replica did not have yet is gone.
+func promote(s *site, rng *rand.Rand) func() {
+	old, next := s.redis, s.standby
+	next.ask(s.t, "REPLICAOF", "NO", "ONE")
+	for _, i := range rng.Perm(len(s.nodes)) {
+		s.nodes[i].redis.lead(next.bridge.address())
+		pause(s.t.Context(), between(rng, 0, mostSplit))
+	}
+	s.redis, s.standby = next, old
+	return func() { old.follow(s.t, next) }
+}
+
+// mostSplit is for how long one process may go on with the old primary when another has the new one, at the most.
+const mostSplit = 800 * time.Millisecond
+
 func emptyRedis(s *site, _ *rand.Rand) func() {
-	s.ask("FLUSHALL")
+	s.redis.ask(s.t, "FLUSHALL")
 	return func() {}
 }
 

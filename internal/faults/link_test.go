@@ -42,6 +42,12 @@ func (l *link) cut() { l.proxy.Stop() }
 
 func (l *link) join() { require.NoError(l.t, l.proxy.Start()) }
 
+// lead goes on to another server, and breaks the connections there are.
+func (l *link) lead(upstream string) {
+	to := &toxiproxy.Proxy{Listen: l.address(), Upstream: upstream, Enabled: true}
+	require.NoError(l.t, l.proxy.Update(to))
+}
+
 // poison adds a toxic; see https://github.com/Shopify/toxiproxy#toxics.
 func (l *link) poison(toxic string) {
 	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic))
@@ -50,12 +56,11 @@ func (l *link) poison(toxic string) {
 
 func (l *link) cure() { l.proxy.Toxics.ResetToxics(context.Background()) }
 
-// bridge lets a server on a unix socket be reached over TCP, which is all that a link can do. It can be pointed at another
-// server, as an address is when a replica takes over.
+// bridge lets a server on a unix socket be reached over TCP, which is all that a link can do.
 type bridge struct {
 	listener net.Listener
-	mu       sync.Mutex
 	socket   string
+	mu       sync.Mutex
 	open     map[net.Conn]bool
 	copies   sync.WaitGroup
 }
@@ -75,14 +80,6 @@ func newBridge(t testing.TB, socket string) *bridge {
 }
 
 func (b *bridge) address() string { return b.listener.Addr().String() }
-
-// lead points new connections at another socket and breaks those there are.
-func (b *bridge) lead(socket string) {
-	b.mu.Lock()
-	b.socket = socket
-	b.mu.Unlock()
-	b.breakAll()
-}
 
 func (b *bridge) breakAll() {
 	b.mu.Lock()

@@ -126,18 +126,6 @@ func (n *node) stop() {
 	n.await()
 }
 
-// alive tells whether the process runs.
-func (n *node) alive() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	select {
-	case <-n.ended:
-		return false
-	default:
-		return true
-	}
-}
-
 // ready tells whether all is well as far as the process knows.
 func (n *node) ready() bool {
 	status, _ := n.get("/readyz")

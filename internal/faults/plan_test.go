@@ -19,6 +19,7 @@ type plan struct {
 	seed     uint64
 	duration time.Duration
 	lossy    bool // faults that may cost orders of mode fast are among them
+	only     string
 }
 
 const (
@@ -31,10 +32,10 @@ const (
 )
 
 // newPlan takes seed and duration from the environment: FAULTS_SEED (any number; else a new one each time) and
-// FAULTS_DURATION.
+// FAULTS_DURATION. FAULTS_ONLY is a part of the names of the faults to draw from.
 func newPlan(t testing.TB, lossy bool) plan {
 	t.Helper()
-	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, lossy: lossy}
+	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, lossy: lossy, only: os.Getenv("FAULTS_ONLY")}
 	if text := os.Getenv("FAULTS_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err, "FAULTS_SEED")
@@ -80,7 +81,10 @@ func (c costs) String() string {
 // run breaks the site again and again until the plan's time is over; everything is mended then.
 func (p *plan) run(s *site, c *crowd) costs {
 	rng := rand.New(rand.NewPCG(p.seed, 0))
-	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.lossy && !p.lossy })
+	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool {
+		return k.lossy && !p.lossy || !strings.Contains(k.name, p.only)
+	})
+	require.NotEmpty(s.t, drawn, "FAULTS_ONLY")
 	found := make(costs)
 	for until := time.Now().Add(p.duration); time.Now().Before(until); {
 		k := drawn[rng.IntN(len(drawn))]

@@ -1,6 +1,9 @@
 package faults
 
 import (
+	"context"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +18,40 @@ import (
 // site is what is attacked.
 type site struct {
 	t        testing.TB
-	redis    *devtest.RedisServer
+	redis    *store // the primary
+	standby  *store // its replica
 	postgres *devtest.PostgresServer
 	nodes    []*node
 	products []string
 	pool     *pgxpool.Pool // past all links, for the verdict
+}
+
+// store is a Redis, with an address over TCP for links to lead to and one for its replica.
+type store struct {
+	*devtest.RedisServer
+	bridge *bridge
+	port   string
+}
+
+func newStore(t testing.TB, settings ...string) *store {
+	t.Helper()
+	port := strconv.Itoa(devtest.FreePort(t))
+	server := devtest.Redis(t, append([]string{"bind 127.0.0.1", "port " + port, "repl-diskless-sync-delay 0"}, settings...)...)
+	return &store{RedisServer: server, bridge: newBridge(t, socketOf(server.URL())), port: port}
+}
+
+func socketOf(url string) string { return strings.TrimPrefix(url, "unix://") }
+
+// ask is a command to the server itself, past all links.
+func (r *store) ask(t testing.TB, command ...string) string {
+	reply, err := devstack.Ask(t.Context(), "unix", socketOf(r.URL()), command...)
+	require.NoError(t, err, "%v", command)
+	return reply
+}
+
+// follow makes the server a replica of another.
+func (r *store) follow(t testing.TB, primary *store) {
+	r.ask(t, "REPLICAOF", "127.0.0.1", primary.port)
 }
 
 // units of each product: little enough to sell out in a long run, so that refusals are tried too.
@@ -32,11 +64,17 @@ const comeback = 30 * time.Second
 // newSite starts servers and processes and puts products on sale.
 func newSite(t testing.TB, nodes int, products ...string) *site {
 	t.Helper()
-	s := &site{t: t, redis: devtest.Redis(t, "repl-diskless-sync-delay 0"), postgres: devtest.Postgres(t), products: products}
-	redis := newBridge(t, strings.TrimPrefix(s.redis.URL(), "unix://"))
+	return newSiteOn(t, nodes, newStore(t), products...)
+}
+
+// newSiteOn is newSite on a Redis with settings of its own.
+func newSiteOn(t testing.TB, nodes int, redis *store, products ...string) *site {
+	t.Helper()
+	s := &site{t: t, redis: redis, standby: newStore(t), postgres: devtest.Postgres(t), products: products}
+	s.standby.follow(t, s.redis)
 	postgres := newBridge(t, s.postgres.Socket())
 	for id := range nodes {
-		s.nodes = append(s.nodes, newNode(t, id, redis, postgres, []string{"PARTITIONS=2", "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s"}))
+		s.nodes = append(s.nodes, newNode(t, id, s.redis.bridge, postgres, []string{"PARTITIONS=2", "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s"}))
 	}
 	for _, n := range s.nodes {
 		n.start()
@@ -52,17 +90,28 @@ func newSite(t testing.TB, nodes int, products ...string) *site {
 	return s
 }
 
-// ask is a command to Redis, past all links.
-func (s *site) ask(command ...string) string {
-	reply, err := devstack.Ask(s.t.Context(), "unix", strings.TrimPrefix(s.redis.URL(), "unix://"), command...)
-	require.NoError(s.t, err, "%v", command)
-	return reply
-}
-
 func (s *site) count(query string, args ...any) (n int64) {
 	s.t.Helper()
 	require.NoError(s.t, s.pool.QueryRow(s.t.Context(), query, args...).Scan(&n), query)
 	return n
+}
+
+// sell has a crowd buy as long as something is done to the site.
+func (s *site) sell(t testing.TB, seed uint64, during func(*crowd)) *crowd {
+	t.Helper()
+	c := &crowd{site: s}
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.run(ctx, seed)
+	}()
+	defer func() {
+		end()
+		<-done
+	}()
+	during(c)
+	return c
 }
 
 // quiet waits until all processes are well and nothing is on its way.
@@ -74,7 +123,7 @@ func (s *site) quiet() {
 	devtest.Eventually(s.t, comeback, "every hold to end and the ledger to have everything", func() bool {
 		for _, id := range s.products { // nobody buys any more, so what Redis says is the last word
 			status, product := s.nodes[0].get("/inventory/" + id)
-			if status != 200 || product.number("heldStock") != 0 || s.soldInLedger(id) != product.number("soldStock") {
+			if status != http.StatusOK || product.number("heldStock") != 0 || s.soldInLedger(id) != product.number("soldStock") {
 				return false
 			}
 		}
