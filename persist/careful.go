@@ -37,7 +37,7 @@ func (t *ledgerTx) writeCarefully(ctx context.Context) (verdict, error) {
 }
 
 // writeAround halves the rows until those at fault stand alone, and returns these.
-func (t *ledgerTx) writeAround(ctx context.Context, rows []engine.Order) (refused []engine.LoggedOrder, err error) {
+func (t *ledgerTx) writeAround(ctx context.Context, rows []*engine.Order) (refused []engine.LoggedOrder, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -56,7 +56,7 @@ func (t *ledgerTx) writeAround(ctx context.Context, rows []engine.Order) (refuse
 		return nil, err
 	}
 	if len(rows) == 1 {
-		return []engine.LoggedOrder{{Order: rows[0], Record: t.record(rows[0].ID), Err: err}}, nil
+		return []engine.LoggedOrder{{Order: *rows[0], Record: t.record(rows[0].ID), Err: err}}, nil
 	}
 	half := len(rows) / 2
 	first, err := t.writeAround(ctx, rows[:half])
@@ -87,7 +87,7 @@ func (v *verdict) withdraw(refused []engine.LoggedOrder, old map[engine.OrderID]
 		v.deltas[o.Product] -= sold(o.Status, o.Quantity) - soldBefore(old, o.ID)
 	}
 	gone := idsOf(refused)
-	kept := make([]engine.Order, 0, len(v.rows))
+	kept := make([]*engine.Order, 0, len(v.rows))
 	for i := range v.rows {
 		if !gone[v.rows[i].ID] {
 			kept = append(kept, v.rows[i])
@@ -115,8 +115,8 @@ func idsOf(orders []engine.LoggedOrder) map[engine.OrderID]bool {
 }
 
 // without returns the orders whose ids are not among some, in memory of its own: a batch may be tried again.
-func without(orders []engine.LoggedOrder, ids map[engine.OrderID]bool) []engine.LoggedOrder {
-	kept := make([]engine.LoggedOrder, 0, len(orders))
+func without(orders []*engine.LoggedOrder, ids map[engine.OrderID]bool) []*engine.LoggedOrder {
+	kept := make([]*engine.LoggedOrder, 0, len(orders))
 	for i := range orders {
 		if !ids[orders[i].Order.ID] {
 			kept = append(kept, orders[i])

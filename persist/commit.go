@@ -26,10 +26,9 @@ var (
 // commitRetries bounds how often a batch is tried again after a deadlock or a serialization failure.
 const commitRetries = 5
 
-// commit brings entries that follow a position into the ledger, in one transaction, and returns the position after
+// commitBatch brings entries that follow a position into the ledger, in one transaction, and returns the position after
 // them. It fails with errMoved where the ledger is elsewhere; then nothing was written.
-func commit(ctx context.Context, conn *pgx.Conn, partition int, from position, entries []engine.Entry) (position, error) {
-	b := fold(entries)
+func commitBatch(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch) (position, error) {
 	careful := false
 	for attempt := 0; ; attempt++ {
 		to, err := commitWithin(ctx, conn, partition, from, b, careful)

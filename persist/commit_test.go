@@ -70,6 +70,11 @@ func entryOf(sequence uint64, n int) engine.Entry {
 	return e
 }
 
+// commit brings entries into the ledger as a drainer does.
+func commit(ctx context.Context, conn *pgx.Conn, partition int, from position, entries []engine.Entry) (position, error) {
+	return commitBatch(ctx, conn, partition, from, fold(entries))
+}
+
 func TestOfTwoDrainersOneCommits(t *testing.T) {
 	pool := ledger(t, 100)
 	at := positionOf(t, pool)

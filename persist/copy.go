@@ -1,10 +1,10 @@
 package persist
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -20,11 +20,11 @@ FROM STDIN (FORMAT binary)`
 // The binary format of COPY (https://www.postgresql.org/docs/current/sql-copy.html): a header, rows of fields each with
 // its length, a trailer.
 const (
-	copyHeader   = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-	copyTrailer  = "\xff\xff"
-	copyColumns  = 16
-	copyNull     = "\xff\xff\xff\xff"
-	copyRowBytes = 256 // about, for the buffer's first size
+	copyHeader  = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	copyTrailer = "\xff\xff"
+	copyColumns = 16
+	copyNull    = "\xff\xff\xff\xff"
+	copyChunk   = 16 << 10 // bytes, about, that are encoded at once
 
 	// postgresEpochMs is where Postgres begins to count time, 2000-01-01 UTC, in ms since 1970.
 	postgresEpochMs = 946_684_800_000
@@ -32,7 +32,7 @@ const (
 
 // writeRows brings rows to the ledger and returns how many it wrote: those of new orders by COPY, the others beside what is
 // there.
-func (t *ledgerTx) writeRows(ctx context.Context, rows []engine.Order) (written int64, err error) {
+func (t *ledgerTx) writeRows(ctx context.Context, rows []*engine.Order) (written int64, err error) {
 	fresh, changed := t.split(rows)
 	if len(fresh) > 0 {
 		written, err = copyIn(ctx, t.Conn().PgConn(), t.partition, t.from.epoch.Number, fresh)
@@ -45,7 +45,7 @@ func (t *ledgerTx) writeRows(ctx context.Context, rows []engine.Order) (written 
 }
 
 // split tells the rows that the ledger does not have from those that it has. It is not asked about orders of version 1.
-func (t *ledgerTx) split(rows []engine.Order) (fresh, changed []engine.Order) {
+func (t *ledgerTx) split(rows []*engine.Order) (fresh, changed []*engine.Order) {
 	if len(t.old) == 0 {
 		return rows, nil
 	}
@@ -60,21 +60,56 @@ func (t *ledgerTx) split(rows []engine.Order) (fresh, changed []engine.Order) {
 }
 
 // copyIn writes new orders and returns how many. A row that the ledger has already is a unique violation.
-func copyIn(ctx context.Context, conn *pgconn.PgConn, partition int, epoch uint64, rows []engine.Order) (int64, error) {
-	tag, err := conn.CopyFrom(ctx, bytes.NewReader(encodeCopy(partition, epoch, rows)), copyOrders)
+func copyIn(ctx context.Context, conn *pgconn.PgConn, partition int, epoch uint64, rows []*engine.Order) (int64, error) {
+	tag, err := conn.CopyFrom(ctx, &rowReader{partition: partition, epoch: epoch, rows: rows}, copyOrders)
 	if err != nil {
 		return 0, fmt.Errorf("copy orders: %w", err)
 	}
 	return tag.RowsAffected(), nil
 }
 
-func encodeCopy(partition int, epoch uint64, rows []engine.Order) []byte {
-	b := make([]byte, 0, len(copyHeader)+len(rows)*copyRowBytes)
-	b = append(b, copyHeader...)
-	for i := range rows {
-		b = appendRow(b, partition, epoch, &rows[i])
+// rowReader encodes rows as they are read, so that Postgres takes the first ones while the last ones are encoded.
+type rowReader struct {
+	partition int
+	epoch     uint64
+	rows      []*engine.Order
+	begun     bool
+	ended     bool
+	pending   []byte // encoded and not read yet
+	buffer    []byte // that pending is a part of
+}
+
+// Read implements io.Reader.
+func (r *rowReader) Read(into []byte) (n int, err error) {
+	for n < len(into) {
+		if len(r.pending) == 0 && !r.encode() {
+			return n, io.EOF
+		}
+		copied := copy(into[n:], r.pending)
+		r.pending = r.pending[copied:]
+		n += copied
 	}
-	return append(b, copyTrailer...)
+	return n, nil
+}
+
+// encode encodes the next rows, about copyChunk bytes of them, and tells whether there was anything to be encoded.
+func (r *rowReader) encode() bool {
+	if r.ended {
+		return false
+	}
+	b := r.buffer[:0]
+	if !r.begun {
+		b, r.begun = append(b, copyHeader...), true
+	}
+	for len(r.rows) > 0 && len(b) < copyChunk {
+		b = appendRow(b, r.partition, r.epoch, r.rows[0])
+		r.rows = r.rows[1:]
+	}
+	if len(r.rows) == 0 {
+		b, r.ended = append(b, copyTrailer...), true
+	}
+	r.buffer, r.pending = b, b
+	return true
 }
 
 func appendRow(b []byte, partition int, epoch uint64, o *engine.Order) []byte {

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestCopyAndInsertWriteTheSameRows(t *testing.T) {
 	e.Orders[0].Order.Status = engine.StatusPending
 	e.Orders[1].Order.Reason = "ünïcode"
 	e.Orders[1].Order.IdempotencyKey, e.Orders[1].Order.Request = "a|key", engine.RequestText(1, 5000)
-	rows := []engine.Order{e.Orders[0].Order, e.Orders[1].Order}
+	rows := []*engine.Order{&e.Orders[0].Order, &e.Orders[1].Order}
 
 	read := func(write func(*ledgerTx) (int64, error)) []string {
 		tx, err := connOf(t, pool).Begin(t.Context())
@@ -45,13 +46,18 @@ func TestCopyAndInsertWriteTheSameRows(t *testing.T) {
 }
 
 func BenchmarkEncodeCopy(b *testing.B) {
-	var rows []engine.Order
-	for _, logged := range entryOf(1, 1000).Orders {
-		rows = append(rows, logged.Order)
-	}
+	rows := ordersOf(fold([]engine.Entry{entryOf(1, 1000)}))
 	b.ReportAllocs()
 	for b.Loop() {
-		encodeCopy(0, 1, rows)
+		_, err := io.Copy(io.Discard, &rowReader{epoch: 1, rows: rows})
+		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(rows)), "ns/order")
+}
+
+func ordersOf(b batch) (orders []*engine.Order) {
+	for _, logged := range b.orders {
+		orders = append(orders, &logged.Order)
+	}
+	return orders
 }

@@ -1,7 +1,8 @@
 package persist
 
 import (
-	"bytes"
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -11,11 +12,11 @@ import (
 
 // batch is what one transaction brings to the ledger: whole log entries, folded by order.
 type batch struct {
-	first, last uint64               // sequences of the entries
-	logged      int64                // orders that the entries name, for the running count
-	loggedAt    time.Time            // of the last entry that says so, by the clock of Redis; zero = none does
-	orders      []engine.LoggedOrder // the last state of each order, by id
-	unreadable  []engine.LoggedOrder // records that nobody can read, of orders and of changes
+	first, last uint64                // sequences of the entries
+	logged      int64                 // orders that the entries name, for the running count
+	loggedAt    time.Time             // of the last entry that says so, by the clock of Redis; zero = none does
+	orders      []*engine.LoggedOrder // the last state of each order, by id
+	unreadable  []engine.LoggedOrder  // records that nobody can read, of orders and of changes
 	changes     []*engine.TakenChange
 }
 
@@ -25,7 +26,7 @@ const maxEntryMs = 253_402_300_800_000
 // fold keeps the last state of each order. Entries must be in order and without gaps.
 func fold(entries []engine.Entry) batch {
 	b := batch{first: entries[0].Sequence, last: entries[len(entries)-1].Sequence}
-	places := make(map[engine.OrderID]int)
+	states := make([]state, 0, named(entries))
 	for i := range entries {
 		if ms := entries[i].TimeMs; ms > 0 && ms < maxEntryMs {
 			b.loggedAt = time.UnixMilli(ms)
@@ -33,15 +34,57 @@ func fold(entries []engine.Entry) batch {
 		if entries[i].Change != nil {
 			b.addChange(entries[i].Change, entries[i].Sequence)
 		}
-		for _, logged := range entries[i].Orders {
-			b.logged++
-			b.add(logged, places)
-		}
+		b.logged += int64(len(entries[i].Orders))
+		states = b.addOrders(states, entries[i].Orders)
 	}
-	slices.SortFunc(b.orders, func(x, y engine.LoggedOrder) int {
-		return bytes.Compare(x.Order.ID[:], y.Order.ID[:])
-	})
+	b.orders = latest(states)
 	return b
+}
+
+// named counts the orders that entries name.
+func named(entries []engine.Entry) (n int) {
+	for i := range entries {
+		n += len(entries[i].Orders)
+	}
+	return n
+}
+
+// state is a state of an order, with its id as two numbers, which compare faster, and its place among the states.
+type state struct {
+	high, low uint64
+	nth       int
+	logged    *engine.LoggedOrder
+}
+
+// addOrders takes an entry's orders in: those that can be read become states.
+func (b *batch) addOrders(states []state, orders []engine.LoggedOrder) []state {
+	for i := range orders {
+		logged := &orders[i]
+		if logged.Err != nil {
+			b.unreadable = append(b.unreadable, *logged)
+			continue
+		}
+		id := &logged.Order.ID
+		states = append(states, state{
+			high: binary.BigEndian.Uint64(id[:8]), low: binary.BigEndian.Uint64(id[8:]), nth: len(states), logged: logged,
+		})
+	}
+	return states
+}
+
+// latest returns the last state of each order, by id.
+func latest(states []state) []*engine.LoggedOrder {
+	slices.SortFunc(states, func(x, y state) int {
+		return cmp.Or(cmp.Compare(x.high, y.high), cmp.Compare(x.low, y.low), cmp.Compare(x.nth, y.nth))
+	})
+	orders := make([]*engine.LoggedOrder, 0, len(states))
+	for i := range states {
+		if i+1 < len(states) && states[i].high == states[i+1].high && states[i].low == states[i+1].low {
+			continue // a later state follows
+		}
+		orders = append(orders, states[i].logged)
+	}
+	return orders
 }
 
 // addChange takes a change in. One that can't be read concerns no product: its id may be no text at all.
@@ -55,24 +98,14 @@ func (b *batch) addChange(c *engine.TakenChange, sequence uint64) {
 	b.unreadable = append(b.unreadable, poison)
 }
 
-func (b *batch) add(logged engine.LoggedOrder, places map[engine.OrderID]int) {
-	if logged.Err != nil {
-		b.unreadable = append(b.unreadable, logged)
-		return
-	}
-	if at, seen := places[logged.Order.ID]; seen {
-		b.orders[at] = logged
-		return
-	}
-	places[logged.Order.ID] = len(b.orders)
-	b.orders = append(b.orders, logged)
-}
-
 // products returns the ids of all products that the batch concerns, sorted: the order in which their rows are locked.
 func (b *batch) products() []string {
 	seen := make(map[string]bool)
-	for i := range b.orders {
-		seen[b.orders[i].Order.Product] = true
+	last := "" // most neighbours are of the same product
+	for _, logged := range b.orders {
+		if product := logged.Order.Product; product != last {
+			seen[product], last = true, product
+		}
 	}
 	for _, c := range b.changes {
 		seen[c.Product] = true

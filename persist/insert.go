@@ -29,10 +29,10 @@ ON CONFLICT (id) DO UPDATE
  WHERE orders.version < excluded.version`
 
 // insert writes rows and returns how many it wrote.
-func (t *ledgerTx) insert(ctx context.Context, tx pgx.Tx, rows []engine.Order) (int64, error) {
+func (t *ledgerTx) insert(ctx context.Context, tx pgx.Tx, rows []*engine.Order) (int64, error) {
 	c := newColumns(len(rows))
 	for i := range rows {
-		c.add(&rows[i])
+		c.add(rows[i])
 	}
 	tag, err := tx.Exec(ctx, insertOrders, t.partition, t.from.epoch.Number, c.ids, c.products, c.users, c.quantities,
 		c.statuses, c.versions, c.sequences, c.indexes, c.created, c.updated, c.expires, c.reasons,

@@ -30,10 +30,10 @@ type oldOrder struct {
 
 // verdict is what the ledger makes of a batch: the rows to write and how the counters move.
 type verdict struct {
-	rows    []engine.Order // by id; those that the ledger refuses have failed
+	rows    []*engine.Order // by id; those that the ledger refuses have failed
 	dead    []engine.LoggedOrder
 	deltas  map[string]int64 // product -> units by which sold moves
-	refused []engine.Order
+	refused []*engine.Order
 	changes []engine.TakenChange // as the ledger records them
 	lowered []engine.TakenChange // those that the ledger refuses, as Redis took them
 }
@@ -46,30 +46,54 @@ const (
 // judge decides in plain Go, with all rows concerned locked: no order of an unknown product becomes a row, and where
 // Redis sold more than there is, the latest orders by sequence fail, only the excess.
 func judge(b batch, products map[string]ledgerProduct, old map[engine.OrderID]oldOrder) verdict {
-	v := verdict{rows: make([]engine.Order, 0, len(b.orders)), deltas: make(map[string]int64)}
+	v := verdict{rows: make([]*engine.Order, 0, len(b.orders)), deltas: make(map[string]int64)}
+	var of run // of orders of one product, which is looked up once
 	for _, logged := range b.orders {
-		if logged.Order.Quantity < 1 || logged.Order.Quantity > engine.MaxQuantity { // so that no sum can overflow
-			logged.Err = errQuantity
-			v.dead = append(v.dead, logged)
-			continue
+		o := &logged.Order
+		if o.Product != of.product {
+			of.end(&v)
+			_, known := products[o.Product]
+			of = run{product: o.Product, known: known}
 		}
-		if _, known := products[logged.Order.Product]; !known {
-			logged.Err = errNoLedgerProduct
-			v.dead = append(v.dead, logged)
-			continue
+		switch {
+		case o.Quantity < 1 || o.Quantity > engine.MaxQuantity: // so that no sum can overflow
+			v.bury(logged, errQuantity)
+		case !of.known:
+			v.bury(logged, errNoLedgerProduct)
+		case old[o.ID].version >= o.Version: // the ledger has this state of the order, or a later one
+		default:
+			v.rows = append(v.rows, o)
+			of.rows++
+			of.delta += sold(o.Status, o.Quantity) - soldBefore(old, o.ID)
 		}
-		if old[logged.Order.ID].version >= logged.Order.Version {
-			continue // the ledger has this state of the order, or a later one
-		}
-		v.rows = append(v.rows, logged.Order)
-		v.deltas[logged.Order.Product] += sold(logged.Order.Status, logged.Order.Quantity) - soldBefore(old, logged.Order.ID)
 	}
+	of.end(&v)
 	for product, delta := range v.deltas {
 		if excess := products[product].sold + delta - products[product].initial; excess > 0 {
 			v.fail(product, excess, old)
 		}
 	}
 	return v
+}
+
+// run are orders of one product that follow one another.
+type run struct {
+	product string
+	known   bool
+	rows    int
+	delta   int64 // units by which sold moves
+}
+
+func (r *run) end(v *verdict) {
+	if r.rows > 0 {
+		v.deltas[r.product] += r.delta
+	}
+}
+
+func (v *verdict) bury(logged *engine.LoggedOrder, because error) {
+	dead := *logged
+	dead.Err = because
+	v.dead = append(v.dead, dead)
 }
 
 // fail refuses the latest orders of a product that took stock in this batch, until the excess is gone.
@@ -80,13 +104,15 @@ func (v *verdict) fail(product string, excess int64, old map[engine.OrderID]oldO
 			takers = append(takers, i)
 		}
 	}
-	slices.SortFunc(takers, func(x, y int) int { return compareLogged(&v.rows[y], &v.rows[x]) })
+	slices.SortFunc(takers, func(x, y int) int { return compareLogged(v.rows[y], v.rows[x]) })
 	for _, i := range takers {
 		if excess <= 0 {
 			return
 		}
 		took := sold(v.rows[i].Status, v.rows[i].Quantity)
-		v.rows[i].Status, v.rows[i].Reason = engine.StatusFailed, reasonOversold
+		failed := *v.rows[i] // the batch may be judged again
+		failed.Status, failed.Reason = engine.StatusFailed, reasonOversold
+		v.rows[i] = &failed
 		v.refused = append(v.refused, v.rows[i])
 		v.deltas[product] -= took
 		excess -= took

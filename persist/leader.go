@@ -19,7 +19,7 @@ type leader struct {
 	conn    *pgx.Conn
 	last    context.Context // ends lastDrain after the process was told to stop; what is asked of the ledger goes on till then
 	link    *engine.Link
-	read    readAhead
+	ahead   readAhead
 	suspect string // why the partition is to be brought in line although Redis takes orders; "" = it is not
 }
 
@@ -158,6 +158,8 @@ func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 	if err != nil {
 		return err
 	}
+	l.ahead.begin()
+	defer l.ahead.end()
 	// At least one step: a storm of alarms must not keep the ledger from getting anywhere.
 	for until := time.Now().Add(followInterval); time.Now().Before(until) && ctx.Err() == nil; {
 		before := at.orders
@@ -208,37 +210,55 @@ func (l *leader) alarmed() bool {
 
 // step drains what is there, up to a batch, and returns the position after it. done is true where nothing was.
 func (l *leader) step(ctx context.Context, keys engine.Keys, at position, block time.Duration) (to position, done bool, err error) {
-	entries, err := l.link.ReadLog(ctx, keys, at.sequence, l.read.count(l.config.BatchOrders), block)
-	if err != nil || len(entries) == 0 {
+	read, err := l.ahead.take(at.sequence, func(after uint64) (portion, error) { return l.readLog(ctx, keys, after, block) })
+	if err != nil || len(read.entries) == 0 {
 		return at, err == nil, err
 	}
-	if !contiguous(entries, at.sequence) {
+	if !contiguous(read.entries, at.sequence) {
 		return at, false, errGap
 	}
-	// The replid is asked after the entries came, so they are of this history.
-	replid, err := l.link.Replid(ctx)
-	if err != nil {
-		return at, false, err
-	}
-	if replid != at.epoch.Replid && block > 0 {
+	if read.replid != at.epoch.Replid && block > 0 {
 		return at, false, fmt.Errorf("partition %d: %w", l.partition, errOtherHistory)
 	}
-	l.read.learn(entries)
+	if read.more {
+		l.ahead.start(read.batch.last, func(after uint64) (portion, error) { return l.readLog(ctx, keys, after, 0) })
+	}
+	to, err = l.bring(ctx, at, &read)
+	return to, false, err
+}
+
+// readLog reads a portion of the log. The replid is asked after the entries came, so they are of this history.
+func (l *leader) readLog(ctx context.Context, keys engine.Keys, after uint64, block time.Duration) (read portion, err error) {
+	n := l.ahead.count(l.config.BatchOrders)
+	if read.entries, err = l.link.ReadLog(ctx, keys, after, n, block); err != nil || len(read.entries) == 0 {
+		return read, err
+	}
+	if read.replid, err = l.link.Replid(ctx); err != nil {
+		return read, err
+	}
+	// What was read beyond a transaction's bound is read again, in smaller portions.
+	all := len(read.entries)
+	read.entries = cut(read.entries, l.config.BatchOrders)
+	read.more = int64(all) == n || len(read.entries) < all
+	read.batch = fold(read.entries)
+	return read, nil
+}
+
+// bring commits a portion. A commit that was begun is brought to its end, as far as there is time: nobody gains by not
+// knowing.
+func (l *leader) bring(ctx context.Context, at position, read *portion) (to position, err error) {
 	began := time.Now()
-	// A commit that was begun is brought to its end, as far as there is time: nobody gains by not knowing. What was read
-	// beyond a transaction's bound is read again, in smaller portions.
 	commitCtx, cancel := l.lasting(ctx, carefulTimeout)
 	defer cancel()
-	entries = cut(entries, l.config.BatchOrders)
-	l.hands.take(l.partition, at.epoch.Number, entries)
-	to, err = commit(commitCtx, l.conn, l.partition, at, entries)
+	l.hands.take(l.partition, at.epoch.Number, read.entries)
+	to, err = commitBatch(commitCtx, l.conn, l.partition, at, read.batch)
 	l.hands.release(l.partition)
 	if err != nil {
-		return at, false, err
+		return at, err
 	}
 	l.metrics.committed(to.orders-at.orders, time.Since(began))
 	l.engine.Advance(l.partition, to.watermark())
-	return to, false, nil
+	return to, nil
 }
 
 var (
@@ -262,32 +282,4 @@ func (l *leader) trim(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// readAhead sizes reads of the log so that one brings about as many orders as a transaction is to hold.
-type readAhead struct {
-	perEntry int // orders an entry, in the last read
-}
-
-const (
-	// firstRead is how many entries are asked for before anything is known of their size.
-	firstRead = 64
-	// maxRead is how many are asked for at the most: after an idle hour of orders that came alone, the next entries may
-	// bring a whole batch each.
-	maxRead = 1024
-)
-
-func (r *readAhead) count(orders int) int64 {
-	if r.perEntry == 0 {
-		return firstRead
-	}
-	return int64(min(max(1, orders/r.perEntry), maxRead))
-}
-
-func (r *readAhead) learn(entries []engine.Entry) {
-	orders := 0
-	for i := range entries {
-		orders += len(entries[i].Orders)
-	}
-	r.perEntry = max(1, orders/len(entries))
 }

@@ -9,14 +9,17 @@ type tally map[engine.Status]int64
 // dead letter has the last word counts as failed, once.
 func (t *ledgerTx) tally(v *verdict) tally {
 	moved := make(tally)
-	for i := range v.rows {
-		moved.move(t.standing(v.rows[i].ID), v.rows[i].Status)
+	if len(t.old) == 0 && len(t.buried) == 0 {
+		moved.arrive(v.rows)
+	} else {
+		for _, row := range v.rows {
+			moved.move(t.standing(row.ID), row.Status)
+		}
 	}
 	if len(v.dead) == 0 {
 		return moved
 	}
-	for i := range v.rows { // an order may have a row and a dead letter of the same batch
-		o := &v.rows[i]
+	for _, o := range v.rows { // an order may have a row and a dead letter of the same batch
 		at := logPlace{t.from.epoch.Number, o.Sequence, o.Index}
 		t.old[o.ID] = oldOrder{status: o.Status, quantity: o.Quantity, version: o.Version, logPlace: at}
 	}
@@ -49,6 +52,18 @@ func (t *ledgerTx) standing(id engine.OrderID) engine.Status {
 		return engine.StatusFailed
 	}
 	return ""
+}
+
+// arrive counts rows of orders that the ledger knew nothing of: by runs, for most are of one state.
+func (m tally) arrive(rows []*engine.Order) {
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].Status == rows[0].Status {
+			n++
+		}
+		m[rows[0].Status] += int64(n)
+		rows = rows[n:]
+	}
 }
 
 func (m tally) move(from, to engine.Status) {
