@@ -13,9 +13,10 @@ import (
 )
 
 type benchCmd struct {
-	Rush  benchRush  `cmd:"" default:"withargs" help:"A crowd for a small stock; proves that exactly the stock was sold. The default."`
-	Redis benchRedis `cmd:"" help:"What an order costs Redis: CPU by the size of a batch, and memory."`
-	Floor benchFloor `cmd:"" help:"Serve answers that cost nothing: the floor that throughput is measured against."`
+	Rush    benchRush    `cmd:"" default:"withargs" help:"A crowd for a small stock; proves that exactly the stock was sold. The default."`
+	Compare benchCompare `cmd:"" help:"The engine against what one would use instead, on the same servers in the same run."`
+	Redis   benchRedis   `cmd:"" help:"What an order costs Redis: CPU by the size of a batch, and memory."`
+	Floor   benchFloor   `cmd:"" help:"Serve answers that cost nothing: the floor that throughput is measured against."`
 }
 
 type benchRush struct {

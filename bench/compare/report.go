@@ -1,0 +1,226 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// Report is what came of a comparison: the floor, the engine, the rivals. Figures are medians over the rounds.
+type Report struct {
+	Connections  int     `json:"connections"`
+	Rounds       int     `json:"rounds"`
+	RoundSeconds float64 `json:"roundSeconds"`
+	Units        int64   `json:"units"` // that each had to sell out
+	Rows         []Row   `json:"rows"`
+}
+
+// Row is one contender. A ratio is the median of the rounds' ratios; 0 where there is none.
+type Row struct {
+	Name              string    `json:"name"`
+	Role              Role      `json:"role"`
+	AcceptedPerSecond float64   `json:"acceptedPerSecond"`
+	P50Us             int64     `json:"p50Us"`
+	P99Us             int64     `json:"p99Us"`
+	OfFloor           float64   `json:"ofFloor"`
+	EngineTimes       float64   `json:"engineTimes"` // how many times as much the engine accepts
+	Failed            int64     `json:"failed"`      // requests of all rounds, neither accepted nor refused
+	SoldExactly       bool      `json:"soldExactly"` // in every round and in the end; the floor sells nothing
+	Wrong             []string  `json:"wrong"`       // with the books
+	Rates             []float64 `json:"rates"`       // of each round
+}
+
+// Role is what a contender is there for.
+type Role string
+
+// The roles.
+const (
+	RoleFloor  Role = "floor"
+	RoleEngine Role = "engine"
+	RoleRival  Role = "rival"
+)
+
+func (c *comparison) report() Report {
+	r := Report{Connections: c.Connections, Rounds: c.Rounds, RoundSeconds: c.Duration.Seconds(), Units: c.Units}
+	for i, e := range c.entries {
+		row := Row{
+			Name: e.contender.Name(), Role: roleOf(i), Failed: e.failed, SoldExactly: e.soldOut && len(e.wrong) == 0,
+			Wrong: append([]string{}, e.wrong...),
+			P50Us: int64(median(e.each(func(r round) float64 { return float64(r.p50Us) }))),
+			P99Us: int64(median(e.each(func(r round) float64 { return float64(r.p99Us) }))),
+			Rates: e.each(func(r round) float64 { return r.perSecond }),
+		}
+		row.AcceptedPerSecond = median(row.Rates)
+		row.OfFloor = medianRatio(row.Rates, c.entries[0].rates())
+		if row.Role == RoleRival {
+			row.EngineTimes = medianRatio(c.entries[1].rates(), row.Rates)
+		}
+		r.Rows = append(r.Rows, row)
+	}
+	return r
+}
+
+func roleOf(entry int) Role {
+	return [...]Role{RoleFloor, RoleEngine, RoleRival}[min(entry, 2)]
+}
+
+func (e *entry) rates() []float64 { return e.each(func(r round) float64 { return r.perSecond }) }
+
+func (e *entry) each(figure func(round) float64) []float64 {
+	figures := make([]float64, len(e.rounds))
+	for i, r := range e.rounds {
+		figures[i] = figure(r)
+	}
+	return figures
+}
+
+// medianRatio compares round by round, for rounds differ more than neighbours in one.
+func medianRatio(of, to []float64) float64 {
+	var ratios []float64
+	for i := range min(len(of), len(to)) {
+		if to[i] > 0 {
+			ratios = append(ratios, of[i]/to[i])
+		}
+	}
+	return median(ratios)
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+// Verdict says in one line how the engine did.
+func (r *Report) Verdict() string {
+	var times []string
+	behind, exact := 0, false
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Role == RoleEngine {
+			exact = row.SoldExactly
+		}
+		if row.Role != RoleRival || row.EngineTimes == 0 {
+			continue
+		}
+		times = append(times, fmt.Sprintf("%s × %s", figure(row.EngineTimes), row.Name))
+		if row.EngineTimes <= 1 {
+			behind++
+		}
+	}
+	switch {
+	case !exact:
+		return "NOT PROVEN: the engine did not sell exactly, or the comparison did not come to its end"
+	case behind > 0:
+		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, len(times), strings.Join(times, ", "))
+	}
+	return "the engine is ahead of all: " + strings.Join(times, ", ")
+}
+
+// figure writes a ratio with as many digits as say something.
+func figure(ratio float64) string {
+	switch {
+	case ratio >= 100:
+		return fmt.Sprintf("%.0f", ratio)
+	case ratio >= 10:
+		return fmt.Sprintf("%.1f", ratio)
+	case ratio < 0.01:
+		return fmt.Sprintf("%.4f", ratio)
+	}
+	return fmt.Sprintf("%.2f", ratio)
+}
+
+// WriteTable writes the report for people: the verdict, the figures, bars. Errors are w's.
+func (r *Report) WriteTable(w io.Writer) error {
+	var page strings.Builder
+	page.WriteString(r.Verdict() + "\n")
+	for i := range r.Rows {
+		for _, wrong := range r.Rows[i].Wrong {
+			fmt.Fprintf(&page, "  - %s: %s\n", r.Rows[i].Name, wrong)
+		}
+	}
+	fmt.Fprintf(&page, "\n%s\n%d connections, medians of %d rounds of %.1f s in turn; every buyer comes once, for one unit; last, each sold out %d\n",
+		r.figures(), r.Connections, r.Rounds, r.RoundSeconds, r.Units)
+	page.WriteString("the engine drains into Postgres meanwhile; the rivals keep what they sold where they sold it\n\n" + r.bars())
+	if _, err := io.WriteString(w, page.String()); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return nil
+}
+
+func (r *Report) figures() string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault
+	t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "of the floor", "engine is ×", "failed", "sold exactly"})
+	var configs []table.ColumnConfig
+	for number := 2; number <= 8; number++ {
+		configs = append(configs, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	for i := range r.Rows {
+		t.AppendRow(r.Rows[i].cells())
+	}
+	return t.Render()
+}
+
+func (row *Row) cells() table.Row {
+	times, exactly := "", "NO"
+	if row.EngineTimes > 0 {
+		times = figure(row.EngineTimes)
+	}
+	switch {
+	case row.Role == RoleFloor:
+		exactly = ""
+	case row.SoldExactly:
+		exactly = "yes"
+	}
+	return table.Row{
+		row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), fmt.Sprintf("%.2f", float64(row.P50Us)/1000),
+		fmt.Sprintf("%.2f", float64(row.P99Us)/1000), figure(row.OfFloor), times, row.Failed, exactly,
+	}
+}
+
+// barWidth is that of the longest bar, in characters.
+const barWidth = 50
+
+// bars draw the rates, to eighths of a character.
+func (r *Report) bars() string {
+	longest, fastest := 0, 0.0
+	for i := range r.Rows {
+		longest = max(longest, len([]rune(r.Rows[i].Name)))
+		fastest = max(fastest, r.Rows[i].AcceptedPerSecond)
+	}
+	var b strings.Builder
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		fmt.Fprintf(&b, "%-*s %s %.0f\n", longest, row.Name, bar(row.AcceptedPerSecond, fastest), row.AcceptedPerSecond)
+	}
+	return b.String()
+}
+
+func bar(value, most float64) string {
+	if most <= 0 {
+		return ""
+	}
+	eighths := int(math.Round(value / most * barWidth * 8))
+	drawn := strings.Repeat("█", eighths/8)
+	if rest := eighths % 8; rest > 0 {
+		drawn += string([]rune(" ▏▎▍▌▋▊▉")[rest])
+	}
+	if drawn == "" {
+		return "▏"
+	}
+	return drawn
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"flashsale/bench/compare"
+	"flashsale/bench/rival"
+)
+
+type benchCompare struct {
+	stores
+	hot
+
+	Fsync       string        `help:"With --dev: appendfsync of its Redis." enum:"always,everysec,no" default:"everysec"`
+	Connections int           `help:"Connections, each with one request under way." default:"64"`
+	Rounds      int           `help:"How often each is measured, in turn; the medians count." default:"5"`
+	Duration    time.Duration `help:"Of each round of each." default:"1500ms"`
+	Units       int64         `help:"What each has to sell out in the end." default:"300"`
+	JSON        bool          `help:"Print the report as JSON."`
+}
+
+var errNotExact = errors.New("the engine did not sell exactly")
+
+// Run has the engine and its rivals compete, on servers of its own with --dev, or on those that are named: under a prefix
+// and in a database of its own, which go again.
+func (b *benchCompare) Run(ctx context.Context) (err error) {
+	if err := errors.Join(b.hot.check(), b.checkPartitions()); err != nil {
+		return err
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if b.Dev {
+		servers, err := startPrivate(ctx, b.Fsync)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, servers.Close()) }()
+		b.RedisURL, b.DatabaseURL = servers.redis.URL(), servers.postgres.DatabaseURL()
+	}
+	report, err := b.compare(ctx)
+	if len(report.Rows) == 0 {
+		return err
+	}
+	if b.JSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		err = errors.Join(err, out.Encode(report))
+	} else {
+		err = errors.Join(err, report.WriteTable(os.Stdout))
+	}
+	if err == nil && !report.Rows[1].SoldExactly {
+		err = errNotExact
+	}
+	return err
+}
+
+func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err error) {
+	name := freshBenchName()
+	b.RedisPrefix = "bench-" + name
+	database, err := createDatabase(ctx, b.databaseURL(), "flashsale_bench_"+name)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, database.drop(context.WithoutCancel(ctx))) }()
+	client, err := rival.Connect(b.redisURL())
+	if err != nil {
+		return report, fmt.Errorf("REDIS_URL or REDIS_HOST (--dev starts one): %w", err)
+	}
+	defer client.Close()
+	defer func() { err = errors.Join(err, rival.Clean(context.WithoutCancel(ctx), client, b.RedisPrefix)) }()
+	postgres, err := rival.NewPostgres(ctx, database.url)
+	if err != nil {
+		return report, err
+	}
+	defer postgres.Close()
+	b.DatabaseURL = database.url
+	return compare.Run(ctx, compare.Options{
+		Engine: &engineContender{stores: b.stores, hot: b.hot},
+		Rivals: b.rivals(client, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration, Units: b.Units,
+		Out: os.Stderr,
+	})
+}
+
+func (b *benchCompare) rivals(client rueidis.Client, postgres *rival.Postgres) []compare.Contender {
+	var all []compare.Contender
+	for _, r := range []rival.Rival{
+		rival.NewScript(client, b.RedisPrefix+":script"), rival.NewLock(client, b.RedisPrefix+":lock"), postgres,
+	} {
+		all = append(all, &rivalContender{rival: r, redisURL: b.redisURL()})
+	}
+	return all
+}
+
+// freshBenchName is part of a prefix and of a database that nobody else has.
+func freshBenchName() string {
+	var random [6]byte
+	_, _ = rand.Read(random[:]) // never fails: it ends the process instead (crypto/rand)
+	return hex.EncodeToString(random[:])
+}
