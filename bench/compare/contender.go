@@ -33,6 +33,7 @@ type Shop interface {
 // floor is the contender that does nothing.
 type floor struct{}
 
+// Name says what it is.
 func (floor) Name() string { return "floor: answers, sells nothing" }
 
 // Open serves [bench.Floor] on a free port.
@@ -53,12 +54,16 @@ type floorShop struct {
 	ended  chan error
 }
 
+// URL is where it answers.
 func (s *floorShop) URL() string { return s.url }
 
+// Stock does nothing.
 func (s *floorShop) Stock(context.Context, string, int64) error { return nil }
 
+// Books are empty.
 func (s *floorShop) Books(context.Context, string) (rival.Books, error) { return rival.Books{}, nil }
 
+// Close stops it.
 func (s *floorShop) Close() error {
 	s.cancel()
 	return <-s.ended

@@ -34,7 +34,7 @@ var errNotExact = errors.New("the engine did not sell exactly")
 // Run has the engine and its rivals compete, on servers of its own with --dev, or on those that are named: under a prefix
 // and in a database of its own, which go again.
 func (b *benchCompare) Run(ctx context.Context) (err error) {
-	if err := errors.Join(b.hot.check(), b.checkPartitions()); err != nil {
+	if err := errors.Join(b.check(), b.checkPartitions()); err != nil {
 		return err
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/bench/compare"
+	"flashsale/engine"
+	"flashsale/internal/devstack/devtest"
+	"flashsale/persist"
+)
+
+// TestBenchCompare has all compete on servers that are there; each sells exactly, and nothing of it stays.
+func TestBenchCompare(t *testing.T) {
+	redis, database := devtest.Redis(t, "appendfsync everysec").URL(), devtest.Database(t)
+	competition := exec.Command(binary, "bench", "compare", "--json", "--rounds=1", "--duration=100ms", "--units=40", "--connections=8")
+	competition.Dir, competition.Env, competition.Stderr = t.TempDir(), []string{"REDIS_URL=" + redis, "DATABASE_URL=" + database}, os.Stderr
+	out, err := competition.Output()
+	require.NoError(t, err)
+	var report compare.Report
+	require.NoError(t, json.Unmarshal(out, &report))
+
+	require.Len(t, report.Rows, 5)
+	for _, row := range report.Rows {
+		require.Positive(t, row.AcceptedPerSecond, row.Name)
+		require.Zero(t, row.Failed, row.Name)
+		require.Equal(t, row.Role != compare.RoleFloor, row.SoldExactly, "%s: %v", row.Name, row.Wrong)
+	}
+
+	client, err := engine.Connect(t.Context(), redis)
+	require.NoError(t, err)
+	defer client.Close()
+	size, err := client.Do(t.Context(), client.B().Dbsize().Build()).AsInt64()
+	require.NoError(t, err)
+	require.Zero(t, size, "keys are left behind")
+	pool, err := persist.Connect(t.Context(), database, 1)
+	require.NoError(t, err)
+	defer pool.Close()
+	var left, tables int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM pg_database WHERE datname LIKE 'flashsale_bench_%'),
+		(SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'rival'))`).Scan(&left, &tables))
+	require.Zero(t, left, "databases are left behind")
+	require.Zero(t, tables, "the database that was named is not written to")
+}
+
+func TestPrivateServers(t *testing.T) {
+	t.Setenv("DATABASE_URL", "postgres://nobody.invalid/x") // not theirs
+	s, err := startPrivate(t.Context(), "no")
+	require.NoError(t, err)
+	client, err := engine.Connect(t.Context(), s.redis.URL())
+	require.NoError(t, err)
+	settings, err := client.Do(t.Context(), client.B().ConfigGet().Parameter("appendfsync").Build()).AsStrMap()
+	client.Close()
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"appendfsync": "no"}, settings)
+	database, err := createDatabase(t.Context(), s.postgres.DatabaseURL(), "bench_test")
+	require.NoError(t, err)
+	pool, err := persist.Connect(t.Context(), database.url, 1)
+	require.NoError(t, err)
+	var name, fsync string
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_database(), current_setting('fsync')").Scan(&name, &fsync))
+	pool.Close()
+	require.Equal(t, []string{"bench_test", "on"}, []string{name, fsync})
+	require.NoError(t, database.drop(t.Context()))
+	require.NoError(t, s.Close())
+	require.NoDirExists(t, s.dir)
+}
+
+func TestWithDatabase(t *testing.T) {
+	for address, want := range map[string]string{
+		"postgres://u:p@h:5432/shop?sslmode=disable": "postgres://u:p@h:5432/bench?sslmode=disable",
+		"postgres:///shop?host=/tmp/s&user=postgres": "postgres:///bench?host=/tmp/s&user=postgres",
+		"host=h user=u dbname=shop":                  "host=h user=u dbname=shop dbname=bench",
+	} {
+		require.Equal(t, want, withDatabase(address, "bench"))
+	}
+}
