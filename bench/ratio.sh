@@ -8,6 +8,7 @@
 #   DURATION     of a run, in seconds (default 5)
 #   CONNECTIONS  default 64
 #   THREADS      of wrk (default 1)
+#   DURABILITY   that the orders ask for: fast, replicated or ledger (default: none)
 #
 # Each run has users of its own. Throughput counts every answer; the column 2xx says how many of them were accepted
 # orders, so a sold-out product can't pass for a fast one.

@@ -47,7 +47,7 @@ func BenchmarkRedisCPU(b *testing.B) {
 					batch = append(batch, r)
 				}
 				ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
-				_, err := c.run(ctx, n.partitions[0], v, batch)
+				_, err := c.run(ctx, n.client, n.partitions[0], v, batch)
 				cancel()
 				require.NoError(b, err)
 			}

@@ -72,14 +72,14 @@ func BenchmarkRedisCPUHolds(b *testing.B) {
 					r.encode()
 					reservations[i], transitions[i] = r, &Transition{ID: r.ID, Action: ActionConfirm}
 				}
-				_, err := holds.run(ctx, p, v, reservations)
+				_, err := holds.run(ctx, n.client, p, v, reservations)
 				require.NoError(b, err)
 				batches = append(batches, transitions)
 			}
 			orders := float64(len(batches) * size)
 			held := redisCPU(b, n)
 			for _, batch := range batches {
-				_, err := confirms.run(ctx, p, v, batch)
+				_, err := confirms.run(ctx, n.client, p, v, batch)
 				require.NoError(b, err)
 			}
 			b.ReportMetric((held-start)*1e6/orders, "redis-us/hold")

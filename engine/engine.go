@@ -30,6 +30,9 @@ type Config struct {
 	MaxHoldTotal  time.Duration // from the making of a hold to its end, extensions included; default and least MaxHold
 	KeyTTL        time.Duration // how long an idempotency key is kept at the least, twice that at the most; default 24 h
 
+	Durability Durability // of requests that name none; default DurabilityFast
+	Replicas   int        // that an order of mode replicated must be on; default 1
+
 	Metrics *metrics.Set // where the engine's metrics are made; nil = a set of its own
 }
 
@@ -44,6 +47,7 @@ const (
 	defaultBacklogCap  = 5_000_000
 	defaultMaxHold     = 15 * time.Minute
 	defaultKeyTTL      = 24 * time.Hour
+	defaultReplicas    = 1
 
 	// maxBatchSize keeps the arguments of one call well below what Lua's unpack takes (7,900).
 	maxBatchSize = 1024
@@ -61,6 +65,8 @@ func (c Config) withDefaults() Config {
 	c.MaxHold = orDefault(c.MaxHold, defaultMaxHold)
 	c.MaxHoldTotal = max(c.MaxHoldTotal, c.MaxHold)
 	c.KeyTTL = orDefault(c.KeyTTL, defaultKeyTTL)
+	c.Durability = orDefault(c.Durability, DurabilityFast)
+	c.Replicas = orDefault(c.Replicas, defaultReplicas)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
@@ -83,6 +89,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("batch size: %d is not from 1 to %d", c.BatchSize, maxBatchSize)
 	case c.InFlight < 1 || c.QueueLength < 1 || c.Timeout < time.Millisecond || c.BacklogCap < 1 || c.LockTTL < 0:
 		return errors.New("in-flight calls, queue length, timeout and backlog cap must be positive, the lock not negative")
+	case c.Replicas < 1 || c.Durability > DurabilityLedger:
+		return errors.New("an unknown durability, or fewer than one replica")
 	case c.GateTTL < 0 || c.GateTTL > maxGateTTL:
 		return fmt.Errorf("gate: %s is negative or above %s", c.GateTTL, maxGateTTL)
 	}
@@ -111,6 +119,8 @@ type Engine struct {
 	partitions []*partition
 	shelves    shelves
 	metrics    *engineMetrics
+
+	notOffered *Error // answers orders of mode replicated where there never were enough replicas
 }
 
 // New returns an engine on a client made by [Connect]. Its partitions are shut until an epoch is installed and checked.
@@ -122,11 +132,16 @@ func New(client rueidis.Client, config Config) (*Engine, error) {
 	if _, err := NewKeys(config.Prefix, 0, NewNamespace(0)); err != nil {
 		return nil, err
 	}
-	e := &Engine{config: config, client: client, metrics: newEngineMetrics(config.Metrics)}
+	e := &Engine{
+		config: config, client: client, metrics: newEngineMetrics(config.Metrics), notOffered: notOffered(config.Replicas),
+	}
 	for id := range config.Partitions {
 		p := newPartition(id)
-		p.lane = newLane(e, p, func() call[*Reservation] { return newReserveCall(e) })
-		p.settling = newLane(e, p, func() call[*Transition] { return &settleCall{engine: e} })
+		reserve := func() call[*Reservation] { return newReserveCall(e) }
+		settle := func() call[*Transition] { return &settleCall{engine: e} }
+		p.lane, p.settling = newLane(e, p, reserve), newLane(e, p, settle)
+		p.fenced, p.fencedSettling = newLane(e, p, reserve), newLane(e, p, settle)
+		p.fenced.fenced, p.fencedSettling.fenced = true, true
 		e.partitions = append(e.partitions, p)
 	}
 	return e, nil
@@ -137,17 +152,22 @@ func (e *Engine) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for _, p := range e.partitions {
 		for range e.config.InFlight {
-			workers.Go(p.lane.work)
-			workers.Go(p.settling.work)
+			for _, l := range p.lanes() {
+				workers.Go(l.work)
+			}
 		}
 		workers.Go(func() { e.sweep(ctx, p) })
 	}
 	<-ctx.Done()
 	for _, p := range e.partitions {
-		p.lane.close()
-		p.settling.close()
+		for _, l := range p.lanes() {
+			l.close()
+		}
 	}
 	workers.Wait()
+	for _, p := range e.partitions {
+		p.parked.giveUp()
+	}
 	return nil
 }
 

@@ -180,7 +180,7 @@ func TestDueIsToldForAnyOrderOfABatch(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		head, err := newReserveCall(n.Engine).run(ctx, p, p.view.Load(), batch)
+		head, err := newReserveCall(n.Engine).run(ctx, n.client, p, p.view.Load(), batch)
 		require.NoError(t, err)
 		return head, batch
 	}
@@ -201,7 +201,7 @@ func TestDueIsToldForAnyOrderOfABatch(t *testing.T) {
 	late := Transition{ID: first[0].ID, Action: ActionConfirm}
 	for _, batch := range [][]*Transition{{&late, &missing}, {&missing, &late}} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		head, err := (&settleCall{engine: n.Engine}).run(ctx, p, p.view.Load(), batch)
+		head, err := (&settleCall{engine: n.Engine}).run(ctx, n.client, p, p.view.Load(), batch)
 		cancel()
 		require.NoError(t, err)
 		require.True(t, head.due)

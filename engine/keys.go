@@ -62,6 +62,12 @@ func (k Keys) All() []string {
 // keyspaceKey names the record of how many partitions a Redis was first used with.
 func keyspaceKey(prefix string) string { return prefix + ":keyspace" }
 
+// fenceKey names what is written where replicas are waited for and nothing else was written on the connection. It says
+// nothing.
+func fenceKey(prefix string, partition int) string {
+	return fmt.Sprintf("%s:{p%02d}:fence", prefix, partition)
+}
+
 // BuyerField joins product and user into the field of a buyer.
 func BuyerField(product, user string) string { return product + string(joint) + user }
 

@@ -12,6 +12,7 @@ type lane[R request] struct {
 	engine    *Engine
 	partition *partition
 	newCall   func() call[R]
+	fenced    bool // each worker has a connection of its own and waits there for the replicas
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -86,6 +87,10 @@ func (l *lane[R]) close() {
 // work sends batches until the lane is shut and empty.
 func (l *lane[R]) work() {
 	s := &sender[R]{engine: l.engine, partition: l.partition, call: l.newCall()}
+	if l.fenced {
+		s.fence = &fence{engine: l.engine, partition: l.partition}
+		defer s.fence.drop()
+	}
 	for {
 		s.batch = l.take(s.batch)
 		if len(s.batch) == 0 {

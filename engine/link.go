@@ -59,6 +59,15 @@ func (l *Link) Replid(ctx context.Context) (string, error) {
 	return replid, nil
 }
 
+// Replicas returns how many replicas of the server are online.
+func (l *Link) Replicas(ctx context.Context) (int, error) {
+	info, err := l.info(ctx, "replication")
+	return onlineIn(info), err
+}
+
+// onlineIn counts the replicas in an INFO reply that have all that the server has, but for what is on its way.
+func onlineIn(info string) int { return strings.Count(info, ",state=online,") }
+
 // replidPattern is what names a server's history: without it nobody could tell one server from another.
 var replidPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
 

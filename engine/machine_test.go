@@ -169,7 +169,7 @@ func (mc *machine) ask(t *rapid.T) {
 	watermark, _ := mc.head(t)
 	code, nowMs, reply := mc.run(t, &checkScript, []string{mc.keys.Meta}, []string{mc.model.caller, text(watermark)})
 	mc.require(t, mc.model.guard(nowMs, watermark, noDeadline), code, reply, func() []string {
-		return []string{text(mc.model.seq), text(mc.model.orders)}
+		return []string{text(mc.model.seq), text(mc.model.orders), "0"}
 	})
 }
 

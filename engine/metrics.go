@@ -11,6 +11,7 @@ type engineMetrics struct {
 	gateRefusals *metrics.Counter
 	shed         *metrics.Counter
 	failedCalls  *metrics.Counter
+	shortFences  *metrics.Counter
 	expired      *metrics.Counter
 	batchSize    *metrics.PrometheusHistogram
 	redisSeconds *metrics.PrometheusHistogram
@@ -26,6 +27,7 @@ func newEngineMetrics(set *metrics.Set) *engineMetrics {
 		gateRefusals: set.NewCounter("flashsale_gate_refusals_total"),
 		shed:         set.NewCounter("flashsale_shed_total"),
 		failedCalls:  set.NewCounter("flashsale_redis_failed_calls_total"),
+		shortFences:  set.NewCounter("flashsale_replica_waits_short_total"),
 		expired:      set.NewCounter("flashsale_holds_expired_total"),
 		batchSize:    set.NewPrometheusHistogramExt("flashsale_batch_orders", batchSizeBounds),
 		redisSeconds: set.NewPrometheusHistogramExt("flashsale_redis_call_seconds", redisSecondsBounds),

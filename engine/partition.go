@@ -21,9 +21,15 @@ type partition struct {
 	lag       lagMarks
 	lane      *lane[*Reservation]
 	settling  *lane[*Transition]
-	fault     atomic.Pointer[string] // why the last batch failed; nil = it did not
-	failedAt  atomic.Int64           // when the last one did, on the monotonic clock, in ns
-	alarm     chan struct{}          // has a token when a script was refused or an answer was lost
+	parked    parked       // requests that wait for the ledger
+	replicas  replicaCount // of the server that it lives on
+
+	fenced         *lane[*Reservation] // the lanes of mode replicated, so that a slow replica stalls nobody else
+	fencedSettling *lane[*Transition]
+
+	fault    atomic.Pointer[string] // why the last batch failed; nil = it did not
+	failedAt atomic.Int64           // when the last one did, on the monotonic clock, in ns
+	alarm    chan struct{}          // has a token when a script was refused or an answer was lost
 }
 
 // view is an epoch together with what was last heard of it. It is replaced as a whole, never changed.
@@ -125,6 +131,7 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 	if guard == GuardOK {
 		r.number()
 		p.logged(v, r.number(), time.Now())
+		p.replicas.learn(r.number(), e.config.Replicas)
 	}
 	if r.err != nil {
 		return "", fmt.Errorf("check.lua: %w", r.err)
@@ -137,7 +144,11 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 func (e *Engine) Alarm(partition int) <-chan struct{} { return e.partitions[partition].alarm }
 
 // Advance shows how far the ledger has come with a partition.
-func (e *Engine) Advance(partition int, w Watermark) { e.partitions[partition].watermark.advance(w) }
+func (e *Engine) Advance(partition int, w Watermark) {
+	p := e.partitions[partition]
+	p.watermark.advance(w)
+	p.parked.release(p.watermark.get())
+}
 
 // Watermark returns how far the ledger has come with a partition, as far as this process knows.
 func (e *Engine) Watermark(partition int) Watermark { return e.partitions[partition].watermark.get() }
@@ -171,7 +182,7 @@ func (e *Engine) State(partition int) PartitionState {
 	v := p.view.Load()
 	s := PartitionState{
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
-		Backlog: p.backlog(), Queued: p.lane.length() + p.settling.length(), Watermark: p.watermark.get(),
+		Backlog: p.backlog(), Queued: p.queued(), Watermark: p.watermark.get(),
 		Lag: p.lagNow(),
 	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
@@ -181,6 +192,25 @@ func (e *Engine) State(partition int) PartitionState {
 		s.Open, s.Reason = false, "held by an operator: "+v.Held
 	}
 	return s
+}
+
+// workLane is what the lanes of a partition have in common.
+type workLane interface {
+	work()
+	close()
+	length() int
+}
+
+func (p *partition) lanes() []workLane {
+	return []workLane{p.lane, p.settling, p.fenced, p.fencedSettling}
+}
+
+// queued is how many requests wait for Redis.
+func (p *partition) queued() (n int) {
+	for _, l := range p.lanes() {
+		n += l.length()
+	}
+	return n
 }
 
 // backlog estimates how many orders Redis has logged that the ledger does not have.

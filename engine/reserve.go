@@ -22,6 +22,9 @@ type Reservation struct {
 	HoldMs   int64  // hold for so long rather than sell; 0 = sell at once
 	Key      string // idempotency key; "" = none
 
+	// Durability is what is asked for, and after Reserve what a yes means.
+	Durability Durability
+
 	// Outcome, filled by Reserve.
 	Order        Order   // where it was accepted
 	Replayed     bool    // an earlier request with this key was accepted; Order is what was answered then
@@ -44,6 +47,8 @@ func NewReservation() *Reservation { return &Reservation{waiting: newWaiting()} 
 // Reset empties the reservation for its next use.
 func (r *Reservation) Reset() { *r = Reservation{waiting: waiting{done: r.done}} }
 
+func (r *Reservation) known() bool { return r.Replayed }
+
 // encode joins what the script takes as strings.
 func (r *Reservation) encode() {
 	var b strings.Builder
@@ -64,7 +69,8 @@ func (e *Engine) NewOrderID(product string, now time.Time) OrderID {
 }
 
 // Reserve decides a reservation and returns nil where it is accepted. Any error but ErrOutcomeUnknown is a definite
-// refusal. It returns within the configured timeout, counted from now.
+// refusal, and so are ErrRowDecides and ErrEpochDecides to whoever can look into the ledger. It returns within the
+// configured timeout, counted from now.
 func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 	sum := crc16(r.Product)
 	p := e.partitions[int(sum)%len(e.partitions)]
@@ -80,9 +86,20 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 		e.metrics.shed.Inc()
 		return ErrBacklogFull
 	}
+	r.Durability = orDefault(r.Durability, e.config.Durability)
+	if err := e.admit(p, r.Durability); err != nil {
+		return err
+	}
 	r.encode()
-	r.deadline = now.Add(e.config.Timeout)
-	return p.lane.ask(r)
+	r.deadline, r.mode = now.Add(e.config.Timeout), r.Durability
+	if r.mode == DurabilityReplicated {
+		return p.fenced.ask(r)
+	}
+	err := p.lane.ask(r)
+	if r.mode == DurabilityLedger {
+		r.Ahead = 0 // nobody goes before what is there
+	}
+	return err
 }
 
 // reserveCall is how batches of reservations are asked: the products they are for, each once, and the arguments.
@@ -98,10 +115,12 @@ func newReserveCall(e *Engine) *reserveCall {
 	return &reserveCall{engine: e, places: make(map[string]int)}
 }
 
-func (c *reserveCall) run(ctx context.Context, p *partition, v *view, batch []*Reservation) (replyHead, error) {
+func (c *reserveCall) run(
+	ctx context.Context, conn rueidis.CommandClient, p *partition, v *view, batch []*Reservation,
+) (replyHead, error) {
 	deadline, _ := ctx.Deadline()
 	c.build(batch, v.Replid, p.watermarkIn(v.Number), p.clock.at(deadline))
-	fields, err := reserveScript.run(ctx, c.engine.client, v.reserve, c.args)
+	fields, err := reserveScript.run(ctx, conn, v.reserve, c.args)
 	if err != nil {
 		return replyHead{}, err
 	}

@@ -44,7 +44,7 @@ var (
 // run calls the script once. A server that has forgotten it is handed the text: NOSCRIPT means that nothing ran. It
 // never repeats a call whose reply was lost. The strings must not change afterwards: a call given up may still be on
 // its way out.
-func (s *script) run(ctx context.Context, client rueidis.Client, keys, args []string) ([]rueidis.RedisMessage, error) {
+func (s *script) run(ctx context.Context, client rueidis.CommandClient, keys, args []string) ([]rueidis.RedisMessage, error) {
 	numKeys := strconv.Itoa(len(keys))
 	reply := doWithin(ctx, client, client.B().Arbitrary("EVALSHA", s.sha, numKeys).Keys(keys...).Args(args...).Build())
 	if redisErr, ok := rueidis.IsRedisErr(reply.Error()); ok && redisErr.IsNoScript() {
@@ -63,7 +63,7 @@ func (s *script) run(ctx context.Context, client rueidis.Client, keys, args []st
 // doWithin runs a command and is back when ctx ends. rueidis is not: whoever needs a new connection waits for the dial
 // that somebody else has begun, and a handshake that was broken off takes it another second to close (1.0.79). So a call
 // given up may live on for up to two seconds.
-func doWithin(ctx context.Context, client rueidis.Client, command rueidis.Completed) rueidis.RedisResult {
+func doWithin(ctx context.Context, client rueidis.CommandClient, command rueidis.Completed) rueidis.RedisResult {
 	answer := make(chan rueidis.RedisResult, 1)
 	go func() { answer <- client.Do(ctx, command) }()
 	select {
@@ -89,6 +89,9 @@ func maybeExecuted(err error) bool {
 			}
 		}
 		return true
+	}
+	if errors.Is(err, errNotSent) {
+		return false
 	}
 	var netErr *net.OpError
 	return !errors.As(err, &netErr) || netErr.Op != "dial"

@@ -3,12 +3,14 @@ package engine
 import (
 	"context"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 // call is how a batch of one kind of requests is asked of Redis. It keeps its memory between batches.
 type call[R request] interface {
 	// run asks once and reads the reply into the requests: where the guard let it through, each has its outcome.
-	run(ctx context.Context, p *partition, v *view, batch []R) (replyHead, error)
+	run(ctx context.Context, conn rueidis.CommandClient, p *partition, v *view, batch []R) (replyHead, error)
 	// learn takes in what such a reply, asked for at an instant, says beyond the requests.
 	learn(batch []R, asked time.Time)
 	// short tells whether an outcome may be another once due holds have expired.
@@ -38,8 +40,11 @@ type sender[R request] struct {
 	partition *partition
 	call      call[R]
 	batch     []R
-	unknown   bool // an attempt of this batch may have been executed though its reply was lost
-	sweeps    int  // how often due holds have expired for this batch
+	unknown   bool   // an attempt of this batch may have been executed though its reply was lost
+	sweeps    int    // how often due holds have expired for this batch
+	fence     *fence // nil = the engine's client will do
+	refused   int64  // by the ledger, before this batch was sent
+	granted   []R    // what a reply granted in a mode that asks for more than that
 }
 
 // retryPause bounds the pauses between the attempts of a batch; they double from the first to the last.
@@ -59,7 +64,7 @@ func (s *sender[R]) send() {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	began := s.partition.view.Load()
-	s.unknown, s.sweeps = false, 0
+	s.unknown, s.sweeps, s.refused = false, 0, s.partition.watermark.get().Refused
 	for pause := firstRetryPause; len(s.batch) > 0; pause = min(2*pause, lastRetryPause) {
 		v := s.partition.view.Load()
 		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
@@ -87,9 +92,14 @@ func (s *sender[R]) send() {
 // attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.
 func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 	p := s.partition
+	conn, err := s.connect(ctx)
+	if err != nil || len(s.batch) == 0 {
+		return err
+	}
 	asked := time.Now()
-	head, err := s.call.run(ctx, p, v, s.batch)
+	head, err := s.call.run(ctx, conn, p, v, s.batch)
 	if err != nil {
+		s.disconnect(true)
 		return err
 	}
 	answered := time.Now()
@@ -102,6 +112,7 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 		s.finishAll(ErrTooLate)
 		return nil
 	default:
+		s.disconnect(false)
 		p.hear(v, head.guard)
 		s.finishAll(ErrPartitionClosed)
 		return nil
@@ -115,9 +126,17 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 			kept = append(kept, r)
 			continue
 		}
-		r.wait().finish(definite(r.wait().err, s.unknown))
+		w := r.wait()
+		if w.err == nil && w.mode > DurabilityFast {
+			s.granted = append(s.granted, r)
+			continue
+		}
+		w.finish(definite(w.err, s.unknown))
 	}
 	s.batch = kept
+	if len(s.granted) > 0 {
+		s.secure(ctx, v, head.sequence)
+	}
 	return nil
 }
 

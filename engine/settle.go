@@ -27,6 +27,9 @@ type Transition struct {
 	Quantity int64         // confirm: units, at most what the order has; 0 = all
 	HoldFor  time.Duration // extend: from now on
 
+	// Durability is what is asked for, and after Settle what a yes means.
+	Durability Durability
+
 	// Known is what the ledger has of an order whose record has left Redis, read while KnownEpoch was in force; nil =
 	// not asked.
 	Known      *Order
@@ -45,6 +48,8 @@ type Transition struct {
 // NewTransition returns an empty transition.
 func NewTransition() *Transition { return &Transition{waiting: newWaiting()} }
 
+func (t *Transition) known() bool { return t.Repeated }
+
 // Settle decides a transition, within the configured timeout counted from now, and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of
 // it: the ledger may. Any error but ErrOutcomeUnknown is a definite refusal; asking again is always safe.
 func (e *Engine) Settle(t *Transition, now time.Time) error {
@@ -62,7 +67,14 @@ func (e *Engine) Settle(t *Transition, now time.Time) error {
 	if t.Action == ActionExtend { // settled once, so that a repeated attempt asks for the same
 		t.untilMs = p.clock.at(now) + t.HoldFor.Milliseconds()
 	}
-	t.deadline = now.Add(e.config.Timeout)
+	t.Durability = orDefault(t.Durability, e.config.Durability)
+	if err := e.admit(p, t.Durability); err != nil {
+		return err
+	}
+	t.deadline, t.mode = now.Add(e.config.Timeout), t.Durability
+	if t.mode == DurabilityReplicated {
+		return p.fencedSettling.ask(t)
+	}
 	return p.settling.ask(t)
 }
 
@@ -72,7 +84,9 @@ type settleCall struct {
 	args   []string
 }
 
-func (c *settleCall) run(ctx context.Context, p *partition, v *view, batch []*Transition) (replyHead, error) {
+func (c *settleCall) run(
+	ctx context.Context, conn rueidis.CommandClient, p *partition, v *view, batch []*Transition,
+) (replyHead, error) {
 	deadline, _ := ctx.Deadline()
 	config := &c.engine.config
 	c.args = append(c.args[:0], v.Replid, formatUint(p.watermarkIn(v.Number)), strconv.FormatInt(p.clock.at(deadline), 10),
@@ -81,7 +95,7 @@ func (c *settleCall) run(ctx context.Context, p *partition, v *view, batch []*Tr
 	for _, t := range batch {
 		c.args = append(c.args, string(t.ID[:]), string(t.Action), strconv.FormatInt(t.amount(), 10), t.User, t.record(v))
 	}
-	fields, err := settleScript.run(ctx, c.engine.client, v.books, c.args)
+	fields, err := settleScript.run(ctx, conn, v.books, c.args)
 	if err != nil {
 		return replyHead{}, err
 	}

@@ -288,7 +288,7 @@ func TestExtendToTheMillisecond(t *testing.T) {
 			ask := Transition{ID: r.ID, Action: ActionExtend, untilMs: test.until(r.Order.CreatedAtMs, n.now(t))}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			_, err := (&settleCall{engine: n.Engine}).run(ctx, n.partitions[0], n.partitions[0].view.Load(), []*Transition{&ask})
+			_, err := (&settleCall{engine: n.Engine}).run(ctx, n.client, n.partitions[0], n.partitions[0].view.Load(), []*Transition{&ask})
 			require.NoError(t, err)
 			if test.want != nil {
 				require.Equal(t, test.want, ask.err)

@@ -15,21 +15,21 @@ func (e *Engine) ReserveTogether(ctx context.Context, batch []*Reservation) erro
 		r.shelf = e.shelves.find(r.Product, crc16(r.Product), p)
 		r.encode()
 	}
-	return together(ctx, p, newReserveCall(e), batch)
+	return together(ctx, e, p, newReserveCall(e), batch)
 }
 
 // SettleTogether is ReserveTogether for transitions and settle.lua. Extensions are not for it.
 func (e *Engine) SettleTogether(ctx context.Context, batch []*Transition) error {
-	return together(ctx, e.partitions[batch[0].ID.Partition()], &settleCall{engine: e}, batch)
+	return together(ctx, e, e.partitions[batch[0].ID.Partition()], &settleCall{engine: e}, batch)
 }
 
-func together[R request](ctx context.Context, p *partition, c call[R], batch []R) error {
+func together[R request](ctx context.Context, e *Engine, p *partition, c call[R], batch []R) error {
 	v, err := p.openView()
 	if err != nil {
 		return err
 	}
 	asked := time.Now()
-	head, err := c.run(ctx, p, v, batch)
+	head, err := c.run(ctx, e.client, p, v, batch)
 	if err != nil {
 		return err
 	}

@@ -97,9 +97,9 @@ func (w *world) samples() []contractCase {
 	all := []contractCase{
 		{operation: "POST /orders", status: 201, body: goodOrder},
 		{operation: "GET /orders/{id}", target: "/orders/" + id},
-		{operation: "POST /orders/{id}/confirm", target: "/orders/" + id + "/confirm", body: `{"quantity":1}`},
-		{operation: "POST /orders/{id}/cancel", target: "/orders/" + id + "/cancel", body: `{}`},
-		{operation: "POST /orders/{id}/extend", target: "/orders/" + id + "/extend", body: `{"holdSeconds":60}`},
+		{operation: "POST /orders/{id}/confirm", target: "/orders/" + id + "/confirm", body: `{"quantity":1,"durability":"ledger"}`},
+		{operation: "POST /orders/{id}/cancel", target: "/orders/" + id + "/cancel", body: `{"durability":"fast"}`},
+		{operation: "POST /orders/{id}/extend", target: "/orders/" + id + "/extend", body: `{"holdSeconds":60,"durability":"replicated"}`},
 		{operation: "GET /orders/user/{userId}", target: "/orders/user/ann?limit=3"},
 		{operation: "GET /orders/queue/{jobId}", target: "/orders/queue/" + id},
 		{operation: "GET /orders/admin/metrics", headers: admin},
@@ -241,6 +241,9 @@ func (w *world) placing() (all []contractCase) {
 		c.body, c.headers, c.server = `{"productId":"phone","quantity":1}`, w.come["ann"], "keys"
 	})
 	add(403, func(c *contractCase) { c.headers, c.server = w.come["bob"], "keys" })
+	add(201, func(c *contractCase) { c.body = `{"productId":"phone","userId":"u","quantity":1,"durability":"ledger"}` })
+	outcome(503, engine.ErrLedgerBehind, plain)
+	outcome(503, engine.ErrReplicasBehind, plain)
 	outcome(201, nil, func(r *engine.Reservation) { accept(r); r.Replayed = true }, "Idempotency-Key", `"k \" k"`)
 	outcome(400, engine.ErrHoldTooLong, func(r *engine.Reservation) { r.MaxHoldMs = 90_000 })
 	outcome(404, engine.ErrUnknownProduct, plain)
@@ -259,6 +262,7 @@ func (w *world) placing() (all []contractCase) {
 		`{"productId":".p","userId":"u","quantity":1}`, `{"productId":"metrics","userId":"u","quantity":1}`,
 		`{"productId":null,"userId":"u","quantity":1}`, `{"productId":"p","userId":"u v","quantity":1}`,
 		`{"productId":"p","userId":"u","quantity":1,"holdSeconds":0}`, `{"productId":"p","userId":"u","quantity":1,"holdSeconds":86401}`,
+		`{"productId":"p","userId":"u","quantity":1,"durability":"sure"}`, `{"productId":"p","userId":"u","quantity":1,"durability":null}`,
 		`{"productId":"p","userId":"u","quantity":1,"more":1}`,
 	} {
 		add(400, func(c *contractCase) { c.body, c.bad = body, true })

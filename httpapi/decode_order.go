@@ -19,6 +19,7 @@ var (
 	errMalformed      = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body is not well-formed JSON"}
 	errNoObject       = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "the body must be one JSON object"}
 	errProductID      = engine.Invalid("productId", engine.ProductIDRule+", or a JSON integer")
+	errDurability     = engine.Invalid("durability", "must be fast, replicated or ledger")
 	errUserID         = engine.Invalid("userId", engine.UserIDRule)
 )
 
@@ -34,8 +35,9 @@ type orderDecoder struct {
 
 // orderFields are the values of one body before they are judged; nil where the body has none.
 type orderFields struct {
-	product, user, quantity, hold *fastjson.Value
-	wrong                         error // unknown or repeated field
+	product, user, quantity, hold, durability *fastjson.Value
+
+	wrong error // unknown or repeated field
 }
 
 // decode reads a request into r, which then owns its strings: one allocation holds both.
@@ -93,6 +95,8 @@ func (f *orderFields) take(key []byte, value *fastjson.Value) {
 		place = &f.quantity
 	case "holdSeconds":
 		place = &f.hold
+	case "durability":
+		place = &f.durability
 	}
 	switch {
 	case f.wrong != nil:
@@ -126,12 +130,27 @@ func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
 		}
 		r.HoldMs = seconds * 1000
 	}
+	if f.durability != nil {
+		if err := takeDurability(f.durability, &r.Durability); err != nil {
+			return err
+		}
+	}
 	var both strings.Builder
 	both.Grow(len(product) + len(user))
 	both.Write(product)
 	both.Write(user)
 	text := both.String()
 	r.Product, r.User, r.Quantity = text[:len(product)], text[len(product):], quantity
+	return nil
+}
+
+// takeDurability reads the mode that is asked for.
+func takeDurability(v *fastjson.Value, into *engine.Durability) error {
+	mode, ok := engine.ParseDurability(stringOf(v))
+	if !ok {
+		return errDurability
+	}
+	*into = mode
 	return nil
 }
 

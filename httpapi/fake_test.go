@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -44,8 +45,9 @@ func (f *fakeReserver) NewOrderID(product string, now time.Time) engine.OrderID 
 
 func (f *fakeReserver) Reserve(r *engine.Reservation, _ time.Time) error {
 	f.mu.Lock()
-	f.calls = append(f.calls, engine.Reservation{ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity, HoldMs: r.HoldMs, Key: r.Key})
+	f.calls = append(f.calls, engine.Reservation{ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity, HoldMs: r.HoldMs, Key: r.Key, Durability: r.Durability})
 	f.mu.Unlock()
+	r.Durability = cmp.Or(r.Durability, engine.DurabilityFast)
 	if f.decide != nil {
 		return f.decide(r)
 	}
@@ -99,7 +101,8 @@ func (f *fakeStore) Settle(ctx context.Context, t *engine.Transition) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.settled = append(f.settled, engine.Transition{ID: t.ID, Action: t.Action, User: t.User, Quantity: t.Quantity, HoldFor: t.HoldFor})
+	f.settled = append(f.settled, engine.Transition{ID: t.ID, Action: t.Action, User: t.User, Quantity: t.Quantity, HoldFor: t.HoldFor, Durability: t.Durability})
+	t.Durability = cmp.Or(t.Durability, engine.DurabilityFast)
 	return f.settle(t)
 }
 

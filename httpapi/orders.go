@@ -87,7 +87,8 @@ func appendPlaced(dst []byte, r *engine.Reservation, id []byte, waitMs int64) []
 	dst = append(append(dst, `","productId":"`...), r.Product...) // the ids' alphabets need no escapes
 	dst = append(append(dst, `","userId":"`...), r.User...)
 	dst = appendIntMember(dst, `","quantity":`, r.Quantity)
-	dst = appendIntMember(dst, `,"durability":"fast","queuePosition":`, r.Ahead)
+	dst = append(append(dst, `,"durability":"`...), r.Durability.String()...)
+	dst = appendIntMember(dst, `","queuePosition":`, r.Ahead)
 	dst = appendThousandths(append(dst, `,"estimatedWaitTime":`...), waitMs)
 	dst = appendTime(append(dst, `,"createdAt":`...), r.Order.CreatedAtMs)
 	if r.Order.ExpiresAtMs != 0 {
@@ -157,14 +158,15 @@ func (s *Server) getOrder(ctx *fasthttp.RequestCtx) {
 }
 
 // appendOrderHead appends the members that an order has wherever it is, without the closing brace.
-func appendOrderHead(dst []byte, o *engine.Order) []byte {
+func appendOrderHead(dst []byte, o *engine.Order, durability engine.Durability) []byte {
 	dst = o.ID.Append(append(dst, `{"orderId":"`...))
 	dst = o.ID.Append(append(dst, `","jobId":"`...))
 	dst = appendStringMember(dst, `","status":`, string(o.Status))
 	dst = appendStringMember(dst, `,"productId":`, o.Product)
 	dst = appendStringMember(dst, `,"userId":`, o.User)
 	dst = appendIntMember(dst, `,"quantity":`, o.Quantity)
-	dst = appendIntMember(append(dst, `,"durability":"fast"`...), `,"version":`, o.Version)
+	dst = appendStringMember(dst, `,"durability":`, durability.String())
+	dst = appendIntMember(dst, `,"version":`, o.Version)
 	dst = appendTime(append(dst, `,"createdAt":`...), o.CreatedAtMs)
 	dst = appendTime(append(dst, `,"updatedAt":`...), o.UpdatedAtMs)
 	if o.ExpiresAtMs != 0 && endsByItself(o.Status) {
@@ -181,8 +183,16 @@ func endsByItself(status engine.Status) bool {
 	return status == engine.StatusPending || status == engine.StatusExpired
 }
 
+// reached is the mode in which an order is safe by now, whatever was asked for. Whether replicas have it nobody notes down.
+func reached(o *engine.OrderView) engine.Durability {
+	if o.Durable {
+		return engine.DurabilityLedger
+	}
+	return engine.DurabilityFast
+}
+
 func appendOrder(dst []byte, o *engine.OrderView) []byte {
-	dst = appendBoolMember(appendOrderHead(dst, &o.Order), `,"durable":`, o.Durable)
+	dst = appendBoolMember(appendOrderHead(dst, &o.Order, reached(o)), `,"durable":`, o.Durable)
 	if o.ProductName == "" { // the ledger, which knows it, does not answer
 		return append(dst, `,"product":null}`...)
 	}

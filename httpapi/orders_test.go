@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -200,7 +201,7 @@ func TestGetOrder(t *testing.T) {
 		got := h.send("GET", prefix+"/orders/"+id.String(), "")
 		require.Equal(t, 200, got.status)
 		require.JSONEq(t, `{"orderId":"`+id.String()+`","jobId":"`+id.String()+`","status":"failed","productId":"phone",
-			"userId":"ann","quantity":2,"durability":"fast","durable":true,"version":3,"createdAt":"2023-11-14T22:13:20.123Z",
+			"userId":"ann","quantity":2,"durability":"ledger","durable":true,"version":3,"createdAt":"2023-11-14T22:13:20.123Z",
 			"updatedAt":"2023-11-14T22:13:21.000Z","failedReason":"over \"stock\"",
 			"product":{"id":"phone","name":"Phone\n","price":199.5}}`, got.body)
 	}
@@ -210,5 +211,28 @@ func TestGetOrder(t *testing.T) {
 	absent := engine.NewOrderID(2, time.UnixMilli(1_700_000_000_123)).String()
 	for _, no := range []string{absent, "42", id.String() + "0", strings.Replace(id.String(), "-7", "-4", 1)} {
 		h.send("GET", "/orders/"+no, "").requireProblem(t, 404, engine.CodeNotFound)
+	}
+}
+
+// The mode that is asked for reaches the engine, and the answer names the one that it gave.
+func TestDurabilityOfAnOrder(t *testing.T) {
+	for body, want := range map[string]engine.Durability{
+		goodOrder: engine.DurabilityDefault,
+		`{"productId":"phone","userId":"ann","quantity":1,"durability":"fast"}`:       engine.DurabilityFast,
+		`{"productId":"phone","userId":"ann","quantity":1,"durability":"replicated"}`: engine.DurabilityReplicated,
+		`{"durability":"ledger","productId":"phone","userId":"ann","quantity":1}`:     engine.DurabilityLedger,
+	} {
+		h := start(t, httpapi.Config{})
+		h.reserver.decide = func(r *engine.Reservation) error {
+			accept(r)
+			if want == engine.DurabilityDefault {
+				r.Durability = engine.DurabilityLedger // as the service is set
+			}
+			return nil
+		}
+		got := h.send("POST", "/orders", body)
+		require.Equal(t, 201, got.status, got.body)
+		require.Equal(t, want, h.reserver.reserved()[0].Durability)
+		require.Equal(t, cmp.Or(want, engine.DurabilityLedger).String(), got.json(t)["durability"])
 	}
 }

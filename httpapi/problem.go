@@ -64,7 +64,7 @@ func knownProblems() map[*engine.Error][]byte {
 		engine.ErrSoldOut, engine.ErrLimitExceeded, engine.ErrDuplicateOrder, engine.ErrSaleNotStarted, engine.ErrSaleEnded,
 		engine.ErrSaleInactive, engine.ErrUnknownProduct, engine.ErrQuantity, engine.ErrQueueFull, engine.ErrBacklogFull,
 		engine.ErrTooLate, engine.ErrUnavailable, engine.ErrPartitionClosed, engine.ErrOutcomeUnknown,
-		errUserLimited,
+		engine.ErrLedgerBehind, engine.ErrReplicasBehind, errUserLimited,
 	} {
 		known[err] = appendProblem(nil, err, kindOf(err))
 	}

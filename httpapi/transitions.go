@@ -21,15 +21,18 @@ type Transitions interface {
 func (s *Server) postConfirm(ctx *fasthttp.RequestCtx) {
 	s.settle(ctx, engine.ActionConfirm, func(t *engine.Transition, body *fastjson.Object) error {
 		return takeFields(body, map[string]func(*fastjson.Value) error{
-			"quantity": func(v *fastjson.Value) error { return takeQuantity(v, &t.Quantity) },
+			"quantity":   func(v *fastjson.Value) error { return takeQuantity(v, &t.Quantity) },
+			"durability": func(v *fastjson.Value) error { return takeDurability(v, &t.Durability) },
 		})
 	})
 }
 
 // postCancel gives back what an order has taken.
 func (s *Server) postCancel(ctx *fasthttp.RequestCtx) {
-	s.settle(ctx, engine.ActionCancel, func(_ *engine.Transition, body *fastjson.Object) error {
-		return takeFields(body, nil)
+	s.settle(ctx, engine.ActionCancel, func(t *engine.Transition, body *fastjson.Object) error {
+		return takeFields(body, map[string]func(*fastjson.Value) error{
+			"durability": func(v *fastjson.Value) error { return takeDurability(v, &t.Durability) },
+		})
 	})
 }
 
@@ -37,6 +40,7 @@ func (s *Server) postCancel(ctx *fasthttp.RequestCtx) {
 func (s *Server) postExtend(ctx *fasthttp.RequestCtx) {
 	s.settle(ctx, engine.ActionExtend, func(t *engine.Transition, body *fastjson.Object) error {
 		err := takeFields(body, map[string]func(*fastjson.Value) error{
+			"durability": func(v *fastjson.Value) error { return takeDurability(v, &t.Durability) },
 			"holdSeconds": func(v *fastjson.Value) error {
 				seconds, ok := integerOf(v)
 				if !ok || seconds < 1 || seconds > int64(s.config.MaxHold/time.Second) {
@@ -102,7 +106,7 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, action engine.Action, decode f
 		s.refuseTransition(ctx, t, absentAlike(err))
 		return
 	}
-	sendJSON(ctx, fasthttp.StatusOK, append(appendOrderHead(nil, &t.Order), '}'))
+	sendJSON(ctx, fasthttp.StatusOK, append(appendOrderHead(nil, &t.Order, t.Durability), '}'))
 }
 
 func (s *Server) readTransition(ctx *fasthttp.RequestCtx, t *engine.Transition, decode func(*engine.Transition, *fastjson.Object) error) error {

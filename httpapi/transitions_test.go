@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"errors"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func TestTransitionsAnswerWithTheOrder(t *testing.T) {
 		"cancel":              {"/cancel", "", engine.Transition{Action: engine.ActionCancel}},
 		"cancel with {}":      {"/cancel", `{}`, engine.Transition{Action: engine.ActionCancel}},
 		"extend":              {"/extend", `{"holdSeconds":60}`, engine.Transition{Action: engine.ActionExtend, HoldFor: time.Minute}},
+		"confirm in a mode":   {"/confirm", `{"durability":"ledger","quantity":1}`, engine.Transition{Action: engine.ActionConfirm, Quantity: 1, Durability: engine.DurabilityLedger}},
+		"cancel in a mode":    {"/cancel", `{"durability":"fast"}`, engine.Transition{Action: engine.ActionCancel, Durability: engine.DurabilityFast}},
+		"extend in a mode":    {"/extend", `{"durability":"replicated","holdSeconds":60}`, engine.Transition{Action: engine.ActionExtend, HoldFor: time.Minute, Durability: engine.DurabilityReplicated}},
 		"extend to the bound": {"/extend", `{"holdSeconds":900}`, engine.Transition{Action: engine.ActionExtend, HoldFor: 15 * time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -40,7 +44,7 @@ func TestTransitionsAnswerWithTheOrder(t *testing.T) {
 			got := h.send("POST", path, test.body)
 			require.Equal(t, 200, got.status, got.body)
 			require.JSONEq(t, `{"orderId":"`+order.ID.String()+`","jobId":"`+order.ID.String()+`","status":"pending","productId":"phone",
-				"userId":"ann","quantity":2,"durability":"fast","version":2,"createdAt":"2023-11-14T22:13:20.123Z",
+				"userId":"ann","quantity":2,"durability":"`+cmp.Or(test.want.Durability, engine.DurabilityFast).String()+`","version":2,"createdAt":"2023-11-14T22:13:20.123Z",
 				"updatedAt":"2023-11-14T22:13:21.000Z","expiresAt":"2023-11-14T22:14:21.000Z"}`, got.body)
 			test.want.ID = order.ID
 			require.Equal(t, []engine.Transition{test.want}, h.store.settled)
@@ -66,6 +70,9 @@ func TestTransitionsRefuseBadInput(t *testing.T) {
 		"extend by nothing":    {"/extend", `{"holdSeconds":0}`, "holdSeconds", "from 1 to 600"},
 		"extend for ever":      {"/extend", `{"holdSeconds":601}`, "holdSeconds", "from 1 to 600"},
 		"extend by half":       {"/extend", `{"holdSeconds":0.5}`, "holdSeconds", "from 1 to 600"},
+		"confirm for good":     {"/confirm", `{"durability":"for good"}`, "durability", "fast, replicated or ledger"},
+		"cancel for good":      {"/cancel", `{"durability":true}`, "durability", "fast, replicated or ledger"},
+		"extend for good":      {"/extend", `{"holdSeconds":1,"durability":"LEDGER"}`, "durability", "fast, replicated or ledger"},
 		"extend and something": {"/extend", `{"holdSeconds":1,"x":1}`, "x", "not a field"},
 	} {
 		t.Run(name, func(t *testing.T) {

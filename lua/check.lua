@@ -7,11 +7,13 @@
 -- ARGV 2 watermark
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
---   {OK, nowMs, sequence, orders}
+--   {OK, nowMs, sequence, orders, replicas}
+--   replicas  of this server that are online
 --
 -- Invariant: writes nothing.
 --@include guard.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge)
 if code ~= 'OK' then return {code, nowMs} end
-return {'OK', nowMs, meta[3], meta[5]}
+local _, replicas = string.gsub(redis.call('INFO', 'replication'), ',state=online,', '')
+return {'OK', nowMs, meta[3], meta[5], replicas}

@@ -19,6 +19,9 @@ func (s *Store) Settle(ctx context.Context, t *engine.Transition) error {
 	began := time.Now()
 	for range settleAttempts {
 		err := s.engine.Settle(t, began)
+		if errors.Is(err, engine.ErrRowDecides) || errors.Is(err, engine.ErrEpochDecides) {
+			return s.settledBy(ctx, t, err)
+		}
 		if !errors.Is(err, engine.ErrNoOrder) || t.ID.Partition() >= s.engine.Partitions() {
 			return err
 		}

@@ -4,6 +4,7 @@
 --
 -- RUN      sets the users of this run apart from those of all others; default: the time and a random number.
 -- PRODUCT  is the id of the product; default demo.
+-- DURABILITY  is asked for where it is set: fast, replicated or ledger.
 -- COUNT=1  counts the answers and ends with one line, "accepted N refused N failed N": 201, 409, and all else with
 --          what got no answer. It makes wrk call Lua for every answer, which costs it much of its speed: leave it out
 --          where speed is measured, and subtract wrk's own "Non-2xx or 3xx responses" instead.
@@ -12,6 +13,8 @@
 
 local PRODUCT = os.getenv("PRODUCT") or "demo"
 local COUNT = os.getenv("COUNT") == "1"
+local MODE = os.getenv("DURABILITY") or ""
+if MODE ~= "" then MODE = ',"durability":"' .. MODE .. '"' end
 
 -- A counter has a high part, any number of digits kept at HIGH_WIDTH, and a low part out of this table: building a
 -- request is then a concatenation of strings that exist.
@@ -56,7 +59,7 @@ end
 function init()
   local path = wrk.path
   if path == nil or path == "" or path == "/" then path = "/orders" end
-  local body = '{"productId":"' .. PRODUCT .. '","userId":"wrk-' .. run .. '-' .. MARK .. '","quantity":1}'
+  local body = '{"productId":"' .. PRODUCT .. '","userId":"wrk-' .. run .. '-' .. MARK .. '","quantity":1' .. MODE .. '}'
   local whole = wrk.format("POST", path, { ["Content-Type"] = "application/json" }, body)
   local first, last = whole:find(MARK, 1, true)
   head, tail = whole:sub(1, first - 1), whole:sub(last + 1)

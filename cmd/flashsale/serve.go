@@ -37,7 +37,7 @@ type serveCmd struct {
 // Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
 func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	err = errors.Join(
-		s.check(), s.applyGuards(&httpapi.Config{}), s.checkAuth(s.NodeEnv == production), s.checkMetrics(), s.chooseAdminToken(),
+		s.check(), s.checkReplicas(), s.applyGuards(&httpapi.Config{}), s.checkAuth(s.NodeEnv == production), s.checkMetrics(), s.chooseAdminToken(),
 	)
 	if err != nil {
 		return err
@@ -140,6 +140,11 @@ func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
 	if err := n.engine.ClaimKeyspace(ctx); err != nil {
 		return err
 	}
+	if n.engine.Durability() == engine.DurabilityReplicated {
+		if err := n.engine.RequireReplicas(ctx); err != nil {
+			return fmt.Errorf("DURABILITY: %w", err)
+		}
+	}
 	n.store = persist.NewStore(n.pool, n.engine)
 	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
 		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, IdempotencyTTL: config.KeyTTL,
@@ -193,7 +198,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return err
 	}
 	server := httpapi.New(httpapi.Deps{
-		Reserver: n.engine, Transitions: n.store, Orders: n.store, Catalog: n.store,
+		Reserver: persist.NewReserver(n.store), Transitions: n.store, Orders: n.store, Catalog: n.store,
 		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
 	}, config)
 	serveMetrics, err := s.listenMetrics(ctx, server)

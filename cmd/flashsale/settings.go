@@ -45,6 +45,8 @@ type hot struct {
 	RedisPrefix    string        `env:"REDIS_PREFIX" group:"Engine" help:"First part of every Redis key." default:"fs"`
 	LockTTL        int           `env:"LOCK_TTL" group:"Engine" help:"Milliseconds within which a buyer's second order of a product is refused; 0 = off." default:"5000"`
 	RequestTimeout time.Duration `env:"REQUEST_TIMEOUT" group:"Engine" help:"Within which an order is decided." default:"2s"`
+	Durability     string        `env:"DURABILITY" group:"Engine" help:"What an answer promises where the request does not say: fast, replicated or ledger." default:"fast" enum:"fast,replicated,ledger"`
+	Replicas       int           `env:"REPLICAS" group:"Engine" help:"Redis replicas that an order of durability replicated must be on." default:"1"`
 	BatchSize      int           `env:"BATCH_SIZE" group:"Engine" help:"Orders one Redis call takes at the most." default:"128"`
 	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way." default:"2"`
 	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384"`
@@ -158,6 +160,14 @@ func (h *hot) check() error {
 	return h.checkHolds()
 }
 
+// checkReplicas refuses a mode replicated that would promise nothing.
+func (h *hot) checkReplicas() error {
+	if h.Replicas < 1 {
+		return fmt.Errorf("REPLICAS: %w", errNotPositive)
+	}
+	return nil
+}
+
 var (
 	errHoldMax        = fmt.Errorf("HOLD_MAX: must be from 1s to %s", engine.MaxHoldSeconds*time.Second)
 	errHoldTotal      = errors.New("HOLD_TOTAL: must not be less than HOLD_MAX")
@@ -178,7 +188,9 @@ func (h *hot) checkHolds() error {
 
 // engineConfig returns the engine's part of the settings.
 func (h *hot) engineConfig(partitions int) engine.Config {
+	durability, _ := engine.ParseDurability([]byte(h.Durability)) // one of the three, as the flag has it
 	return engine.Config{
+		Durability: durability, Replicas: h.Replicas,
 		Prefix: h.RedisPrefix, Partitions: partitions, BatchSize: h.BatchSize, InFlight: h.InFlight,
 		QueueLength: h.QueueLength, Timeout: h.RequestTimeout, LockTTL: time.Duration(h.LockTTL) * time.Millisecond,
 		BacklogCap: h.BacklogCap, MaxHold: h.HoldMax, MaxHoldTotal: h.HoldTotal, MaxExtensions: h.HoldExtensions,

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// fence is the connection of one worker of mode replicated: scripts run on it, and WAIT on the same one then tells how
+// many replicas have what they wrote. On another connection WAIT would answer at once, for that one has written nothing.
+type fence struct {
+	engine    *Engine
+	partition *partition
+	conn      rueidis.DedicatedClient // nil = none is open
+	owing     bool                    // something was written of which it is not known whether the replicas have it
+}
+
+// errNotSent says that there was no connection to send anything on.
+var errNotSent = errors.New("none in time")
+
+// open returns the connection, making one where there is none, also where the server of the partition is another now.
+func (f *fence) open(ctx context.Context) (rueidis.CommandClient, error) {
+	if f.conn != nil {
+		return f.conn, nil
+	}
+	conn, err := dedicate(ctx, f.engine.client)
+	if err != nil {
+		return nil, err
+	}
+	f.conn = conn
+	return conn, nil
+}
+
+// dedicate takes a connection out of a client and is back when ctx ends: a dial may take longer.
+func dedicate(ctx context.Context, client rueidis.Client) (rueidis.DedicatedClient, error) {
+	opened := make(chan rueidis.DedicatedClient, 1)
+	go func() {
+		conn, _ := client.Dedicate() // Close gives it back
+		opened <- conn
+	}()
+	select {
+	case conn := <-opened:
+		return conn, nil
+	case <-ctx.Done():
+		go func() { (<-opened).Close() }()
+		return nil, fmt.Errorf("connection of its own: %w", errNotSent)
+	}
+}
+
+// drop closes the connection: what was given up on it may still be under way. That waits for a server that says nothing.
+func (f *fence) drop() {
+	if f.conn != nil {
+		go f.conn.Close()
+	}
+	f.conn = nil
+}
+
+// wait blocks until the replicas have all that this server had written when it was called, for at most limit. written
+// tells that the last script on this connection wrote something.
+func (f *fence) wait(ctx context.Context, limit time.Duration, written bool) error {
+	err := f.ask(ctx, limit, written)
+	f.owing = err != nil
+	return err
+}
+
+func (f *fence) ask(ctx context.Context, limit time.Duration, written bool) error {
+	conn, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	if !written { // WAIT counts from the last write of its own connection
+		key := fenceKey(f.engine.config.Prefix, f.partition.id)
+		mark := conn.B().Hset().Key(key).FieldValue().FieldValue("at", strconv.FormatInt(time.Now().UnixMilli(), 10)).Build()
+		if err := doWithin(ctx, conn, mark).Error(); err != nil {
+			f.drop()
+			return fmt.Errorf("fence: %w", err)
+		}
+	}
+	needed := f.engine.config.Replicas
+	wait := conn.B().Wait().Numreplicas(int64(needed)).Timeout(max(1, limit.Milliseconds())).Build()
+	have, err := doWithin(ctx, conn, wait).AsInt64()
+	if err != nil {
+		f.drop()
+		return fmt.Errorf("fence: %w", err)
+	}
+	if have < int64(needed) {
+		return fmt.Errorf("fence: %d of %d replicas in time", have, needed)
+	}
+	return nil
+}
+
+// connect returns where the batch is to be sent. In a lane of mode replicated no batch is sent as long as the replicas
+// lack what the one before it wrote: every order of it would be another one of which nobody can tell the outcome.
+func (s *sender[R]) connect(ctx context.Context) (rueidis.CommandClient, error) {
+	if s.fence == nil {
+		return s.engine.client, nil
+	}
+	if s.fence.owing {
+		deadline, _ := ctx.Deadline()
+		if err := s.fence.wait(ctx, time.Until(deadline)/2, false); err != nil {
+			s.finishAll(ErrReplicasBehind)
+			return nil, nil //nolint:nilnil // nothing is left to be sent
+		}
+	}
+	return s.fence.open(ctx)
+}
+
+// disconnect gives up a fence's connection: the next one may lead to another server. lost tells that a script may have
+// written something.
+func (s *sender[R]) disconnect(lost bool) {
+	if s.fence != nil {
+		s.fence.drop()
+		s.fence.owing = s.fence.owing || lost
+	}
+}
+
+// secure brings what a reply granted to what its mode promises.
+func (s *sender[R]) secure(ctx context.Context, v *view, sequence uint64) {
+	if s.fence != nil {
+		s.awaitReplicas(ctx)
+	} else {
+		s.park(v, sequence)
+	}
+	clear(s.granted)
+	s.granted = s.granted[:0]
+}
+
+// park leaves the batch to whoever hears of the ledger's commits.
+func (s *sender[R]) park(v *view, sequence uint64) {
+	group := parkedGroup{epoch: v.Number, sequence: sequence, refused: s.refused}
+	for _, r := range s.granted {
+		group.waiting = append(group.waiting, parkedRequest{r.wait(), r.known()})
+	}
+	s.partition.parked.add(&s.partition.watermark, group)
+}
+
+// awaitReplicas finishes the batch when the replicas have it. Where they don't in time nobody knows what a failover would
+// make of it.
+func (s *sender[R]) awaitReplicas(ctx context.Context) {
+	written := false
+	for _, r := range s.granted {
+		written = written || !r.known()
+	}
+	deadline, _ := ctx.Deadline()
+	err := s.fence.wait(ctx, time.Until(deadline)-shortestAttempt, written && !s.unknown)
+	if err != nil {
+		s.engine.metrics.shortFences.Inc()
+	}
+	for _, r := range s.granted {
+		if err != nil {
+			r.wait().finish(ErrOutcomeUnknown)
+		} else {
+			r.wait().finish(nil)
+		}
+	}
+}
