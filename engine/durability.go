@@ -58,6 +58,7 @@ func notOffered(replicas int) *Error {
 // admit refuses, before anything is asked of Redis, what can't be had in the mode wanted.
 func (e *Engine) admit(p *partition, mode Durability) error {
 	switch mode {
+	case DurabilityDefault, DurabilityFast:
 	case DurabilityReplicated:
 		return p.replicas.admit(e.notOffered)
 	case DurabilityLedger:

@@ -93,18 +93,24 @@ func (f *fence) ask(ctx context.Context, limit time.Duration, written bool) erro
 	return nil
 }
 
-// connect returns where the batch is to be sent. In a lane of mode replicated no batch is sent as long as the replicas
-// lack what the one before it wrote: every order of it would be another one of which nobody can tell the outcome.
+// replicasAgain tells whether the replicas have what the batch before wrote, and finishes this one where they don't: every
+// order of it would be another one of which nobody can tell the outcome.
+func (s *sender[R]) replicasAgain(ctx context.Context) bool {
+	if s.fence == nil || !s.fence.owing {
+		return true
+	}
+	deadline, _ := ctx.Deadline()
+	if s.fence.wait(ctx, time.Until(deadline)/2, false) == nil {
+		return true
+	}
+	s.finishAll(ErrReplicasBehind)
+	return false
+}
+
+// connect returns where the batch is to be sent.
 func (s *sender[R]) connect(ctx context.Context) (rueidis.CommandClient, error) {
 	if s.fence == nil {
 		return s.engine.client, nil
-	}
-	if s.fence.owing {
-		deadline, _ := ctx.Deadline()
-		if err := s.fence.wait(ctx, time.Until(deadline)/2, false); err != nil {
-			s.finishAll(ErrReplicasBehind)
-			return nil, nil //nolint:nilnil // nothing is left to be sent
-		}
 	}
 	return s.fence.open(ctx)
 }

@@ -92,8 +92,11 @@ func (s *sender[R]) send() {
 // attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.
 func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 	p := s.partition
+	if !s.replicasAgain(ctx) {
+		return nil
+	}
 	conn, err := s.connect(ctx)
-	if err != nil || len(s.batch) == 0 {
+	if err != nil {
 		return err
 	}
 	asked := time.Now()

@@ -241,7 +241,9 @@ func (w *world) placing() (all []contractCase) {
 		c.body, c.headers, c.server = `{"productId":"phone","quantity":1}`, w.come["ann"], "keys"
 	})
 	add(403, func(c *contractCase) { c.headers, c.server = w.come["bob"], "keys" })
-	add(201, func(c *contractCase) { c.body = `{"productId":"phone","userId":"u","quantity":1,"durability":"ledger"}` })
+	add(201, func(c *contractCase) {
+		c.body = `{"productId":"phone","userId":"u","quantity":1,"durability":"ledger"}`
+	})
 	outcome(503, engine.ErrLedgerBehind, plain)
 	outcome(503, engine.ErrReplicasBehind, plain)
 	outcome(201, nil, func(r *engine.Reservation) { accept(r); r.Replayed = true }, "Idempotency-Key", `"k \" k"`)
