@@ -16,7 +16,6 @@ type fence struct {
 	engine    *Engine
 	partition *partition
 	conn      rueidis.DedicatedClient // nil = none is open
-	owing     bool                    // something was written of which it is not known whether the replicas have it
 }
 
 // errNotSent says that there was no connection to send anything on.
@@ -63,7 +62,7 @@ func (f *fence) drop() {
 // tells that the last script on this connection wrote something.
 func (f *fence) wait(ctx context.Context, limit time.Duration, written bool) error {
 	err := f.ask(ctx, limit, written)
-	f.owing = err != nil
+	f.partition.owing.Store(err != nil)
 	return err
 }
 
@@ -93,10 +92,10 @@ func (f *fence) ask(ctx context.Context, limit time.Duration, written bool) erro
 	return nil
 }
 
-// replicasAgain tells whether the replicas have what the batch before wrote, and finishes this one where they don't: every
-// order of it would be another one of which nobody can tell the outcome.
+// replicasAgain tells whether the replicas have what the batches before this one wrote, and finishes it where they don't:
+// every order of it would be another one of which nobody can tell the outcome.
 func (s *sender[R]) replicasAgain(ctx context.Context) bool {
-	if s.fence == nil || !s.fence.owing {
+	if s.fence == nil || !s.partition.owing.Load() {
 		return true
 	}
 	deadline, _ := ctx.Deadline()
@@ -120,7 +119,9 @@ func (s *sender[R]) connect(ctx context.Context) (rueidis.CommandClient, error) 
 func (s *sender[R]) disconnect(lost bool) {
 	if s.fence != nil {
 		s.fence.drop()
-		s.fence.owing = s.fence.owing || lost
+		if lost {
+			s.partition.owing.Store(true)
+		}
 	}
 }
 

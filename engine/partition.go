@@ -24,6 +24,7 @@ type partition struct {
 	parked    parked       // requests that wait for the ledger
 	replicas  replicaCount // of the server that it lives on
 
+	owing          atomic.Bool         // something was written of which it is not known whether the replicas have it
 	fenced         *lane[*Reservation] // the lanes of mode replicated, so that a slow replica stalls nobody else
 	fencedSettling *lane[*Transition]
 
