@@ -32,7 +32,7 @@ const (
 func BenchmarkDrain(b *testing.B) {
 	for _, partitions := range []int{1, 4} {
 		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
-			rig := newDrainRig(b, partitions)
+			rig := newDrainRig(b, partitions, "appendonly no")
 			rig.drain(b) // until all is as warm as it gets
 			var floors, drains []float64
 			for b.Loop() {
@@ -58,16 +58,17 @@ type drainRig struct {
 	pool    *pgxpool.Pool
 	client  rueidis.Client
 	leaders []*leader
+	replid  string
 	logged  []uint64 // last sequence of each partition's log
 }
 
-func newDrainRig(b testing.TB, partitions int) *drainRig {
+func newDrainRig(b testing.TB, partitions int, redis ...string) *drainRig {
 	pool := ledger(b, 1<<40)
 	exec(b, pool, `INSERT INTO partitions (partition, epoch, namespace)
 		SELECT n, 1, '1-0123456789abcdef' FROM generate_series(1, $1::int - 1) n`, partitions)
 	exec(b, pool, `INSERT INTO products (id, partition, name, price_cents, initial_stock, change_number, change_taken)
 		SELECT 'lamp-' || n, n, 'lamp', 0, 1::bigint << 40, 1, 1 FROM generate_series(0, $1::int - 1) n`, partitions)
-	client, err := engine.Connect(b.Context(), devtest.Redis(b, "appendonly no").URL())
+	client, err := engine.Connect(b.Context(), devtest.Redis(b, redis...).URL())
 	require.NoError(b, err)
 	b.Cleanup(client.Close)
 	e, err := engine.New(client, engine.Config{Partitions: partitions})
@@ -81,9 +82,9 @@ func newDrainRig(b testing.TB, partitions int) *drainRig {
 		b.Cleanup(l.link.Close)
 		rig.leaders = append(rig.leaders, l)
 	}
-	replid, err := rig.leaders[0].link.Replid(b.Context())
+	rig.replid, err = rig.leaders[0].link.Replid(b.Context())
 	require.NoError(b, err)
-	exec(b, pool, `UPDATE partitions SET replid = $1`, replid)
+	exec(b, pool, `UPDATE partitions SET replid = $1`, rig.replid)
 	return rig
 }
 
@@ -159,7 +160,12 @@ func (r *drainRig) log(b testing.TB, l *leader, entries []engine.Entry) {
 	require.NoError(b, err)
 	keys, err := l.engine.EpochKeys(l.partition, at.epoch)
 	require.NoError(b, err)
-	commands := rueidis.Commands{r.client.B().Xtrim().Key(keys.Log).Maxlen().Threshold("0").Build()}
+	require.NoError(b, r.client.Do(b.Context(), r.client.B().Xtrim().Key(keys.Log).Maxlen().Threshold("0").Build()).Error())
+	r.append(b, keys, entries)
+}
+
+func (r *drainRig) append(b testing.TB, keys engine.Keys, entries []engine.Entry) {
+	var commands rueidis.Commands
 	for i := range entries {
 		e := &entries[i]
 		add := r.client.B().Xadd().Key(keys.Log).Id(fmt.Sprintf("%d-0", e.Sequence)).FieldValue().FieldValue("orders", fmt.Sprint(e.TimeMs))
@@ -175,6 +181,11 @@ func (r *drainRig) log(b testing.TB, l *leader, entries []engine.Entry) {
 
 // rate runs a partition's work for all of them at once and returns how many orders of a round went by in a second.
 func (r *drainRig) rate(b *testing.B, work func(ctx context.Context, partition int) error) float64 {
+	return float64(len(r.leaders)*benchRoundOrders) / r.inParallel(b, work).Seconds()
+}
+
+// inParallel runs a partition's work for all of them at once and returns how long it took.
+func (r *drainRig) inParallel(b *testing.B, work func(ctx context.Context, partition int) error) time.Duration {
 	errs := make([]error, len(r.leaders))
 	var all sync.WaitGroup
 	began := time.Now()
@@ -182,7 +193,12 @@ func (r *drainRig) rate(b *testing.B, work func(ctx context.Context, partition i
 		all.Go(func() { errs[p] = work(b.Context(), p) })
 	}
 	all.Wait()
-	took := time.Since(began).Seconds()
+	took := time.Since(began)
 	require.NoError(b, cmp.Or(errs...))
-	return float64(len(r.leaders)*benchRoundOrders) / took
+	return took
+}
+
+// flush empties the rig's own Redis.
+func (r *drainRig) flush(b *testing.B) {
+	require.NoError(b, r.client.Do(b.Context(), r.client.B().Flushall().Async().Build()).Error())
 }

@@ -129,3 +129,12 @@ func hashField(t *testing.T, client rueidis.Client, key, field string) string {
 	require.NoError(t, err, "%s %q", key, field)
 	return value
 }
+
+// A row is updated in place only where no index, nor its predicate, has a column that an update changes.
+func TestNoIndexOfOrdersHasWhatAnUpdateChanges(t *testing.T) {
+	pool := ledger(t, 1)
+	const query = `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders' AND indexdef ~
+		'\m(quantity|status|version|epoch|sequence|idx|updated_at|expires_at|reason|recorded_at)\M'`
+	require.Zero(t, count(t, pool, query))
+	require.EqualValues(t, 3, count(t, pool, `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders'`))
+}
