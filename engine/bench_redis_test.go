@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,33 +27,65 @@ func redisCPU(b *testing.B, n *node) float64 {
 	return total
 }
 
-// BenchmarkRedisCPU measures what an accepted order costs Redis, by batch size: INFO cpu before and after.
+// redisCalls is how many calls the benchmarks of Redis keep under way: one after another they would measure how a server
+// falls asleep and wakes up.
+const redisCalls = 8
+
+// BenchmarkRedisCPU measures what an accepted order costs Redis, by batch size and number of products: INFO cpu before and
+// after. An empty script beside it tells what the machine is worth.
 func BenchmarkRedisCPU(b *testing.B) {
-	for _, size := range []int{1, 64} {
-		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+	for _, c := range []struct{ size, products int }{{1, 1}, {16, 1}, {64, 1}, {64, 10_000}} {
+		b.Run(fmt.Sprintf("batch=%d/products=%d", c.size, c.products), func(b *testing.B) {
 			n := newNode(b, connectTo(b, devtest.Redis(b, "appendfsync everysec").URL()), Config{})
-			n.product(b, "a", MaxStock, onSale)
-			c := newReserveCall(n.Engine)
-			var batch []*Reservation
-			v := n.partitions[0].view.Load()
-			buyer := 0
-			before := redisCPU(b, n)
-			for b.Loop() {
-				batch = batch[:0]
-				for range size {
-					buyer++
-					r := n.order("a", "buyer-"+strconv.Itoa(buyer), 1)
-					r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
-					r.encode()
-					batch = append(batch, r)
-				}
-				ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
-				_, err := c.run(ctx, n.client, n.partitions[0], v, batch)
-				cancel()
-				require.NoError(b, err)
+			for i := range c.products {
+				n.product(b, "p"+strconv.Itoa(i), MaxStock, onSale)
 			}
-			b.ReportMetric((redisCPU(b, n)-before)*1e6/float64(b.N*size), "redis-us/order")
-			require.Equal(b, int64(buyer), n.stock(b, "a").Sold, "every order sold one unit")
+			var buyers atomic.Int64
+			before := redisCPU(b, n)
+			eachCall(b, func(ctx context.Context) error { return n.reserveMany(ctx, c.size, c.products, &buyers) })
+			b.ReportMetric((redisCPU(b, n)-before)*1e6/float64(b.N*c.size), "redis-us/order")
+			totals, err := n.StockTotals(b.Context())
+			require.NoError(b, err)
+			require.Equal(b, buyers.Load(), totals.Initial-totals.Current, "every order sold one unit")
 		})
 	}
+	b.Run("empty", func(b *testing.B) {
+		n := newNode(b, connectTo(b, devtest.Redis(b, "appendfsync everysec").URL()), Config{})
+		before := redisCPU(b, n)
+		eachCall(b, func(ctx context.Context) error {
+			return n.client.Do(ctx, n.client.B().Eval().Script("#!lua\nreturn 1").Numkeys(0).Build()).Error()
+		})
+		b.ReportMetric((redisCPU(b, n)-before)*1e6/float64(b.N), "redis-us/call")
+	})
+}
+
+// eachCall makes b.N calls, redisCalls of them at a time.
+func eachCall(b *testing.B, call func(ctx context.Context) error) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+	defer cancel()
+	b.SetParallelism(redisCalls / 2)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := call(ctx); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// reserveMany sells a batch to buyers who have bought nothing yet, from each product in turn.
+func (n *node) reserveMany(ctx context.Context, size, products int, buyers *atomic.Int64) error {
+	c := newReserveCall(n.Engine)
+	batch := make([]*Reservation, size)
+	for i := range batch {
+		buyer := buyers.Add(1)
+		r := n.order("p"+strconv.FormatInt(buyer%int64(products), 10), "buyer-"+strconv.FormatInt(buyer, 10), 1)
+		r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
+		r.encode()
+		batch[i] = r
+	}
+	_, err := c.run(ctx, n.client, n.partitions[0], n.partitions[0].view.Load(), batch)
+	return err
 }

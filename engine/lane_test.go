@@ -17,12 +17,12 @@ func batchOf(t tester, command []string) int {
 	t.Helper()
 	require.True(t, isScript(command, &reserveScript), "%q is no call of reserve.lua", command[:2])
 	args := command[3+9:]
-	products, err := strconv.Atoi(args[5])
+	runs, err := strconv.Atoi(args[5])
 	require.NoError(t, err)
 	require.Equal(t, "0", args[6], "wishes")
-	orders := args[7+products:]
-	require.Zero(t, len(orders)%4, "four arguments an order")
-	return len(orders) / 4
+	orders := args[7+3*runs:]
+	require.Zero(t, len(orders)%2, "two arguments an order")
+	return len(orders) / 2
 }
 
 // held is an engine whose calls of reserve.lua wait until the test lets them go.

@@ -21,8 +21,16 @@ type Entry struct {
 // LoggedOrder is an order as an entry has it after the change.
 type LoggedOrder struct {
 	Order  Order
-	Record string
-	Err    error // why the record can't be read; then only the ID of Order is set, if that
+	Record string // as the entry has it; "" = the entry has no record of this order, for it was sold at once
+	Err    error  // why the record can't be read; then only the ID of Order is set, if that
+}
+
+// Text returns the order's record, also where the entry has none.
+func (l *LoggedOrder) Text() string {
+	if l.Record == "" && l.Err == nil {
+		return l.Order.Record()
+	}
+	return l.Record
 }
 
 // TakenChange says that Redis took a change of a product.
@@ -106,6 +114,8 @@ func (entry *Entry) parseFields(fields []string) error {
 	switch fields[0] {
 	case "orders":
 		entry.Orders = parseLoggedOrders(fields[entryHead:], entry.Sequence)
+	case kindReserved:
+		return entry.parseReserved(fields[entryHead:])
 	case "change":
 		if len(fields) != entryHead+2 {
 			return fmt.Errorf("%d fields of a change", len(fields))

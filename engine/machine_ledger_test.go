@@ -56,22 +56,22 @@ var successors = map[Status][]Status{
 func (l *machineLedger) take(t *rapid.T, logged *LoggedOrder) {
 	o, id := logged.Order, string(logged.Order.ID[:])
 	before := l.orders[id]
-	require.Contains(t, successors[before.Status], o.Status, "%s: no way leads there from %s", logged.Record, before.Status)
-	require.Equal(t, before.Version+1, o.Version, "%s: version", logged.Record)
-	require.Equal(t, l.count+1, o.Number, "%s: running count", logged.Record)
+	require.Contains(t, successors[before.Status], o.Status, "%s: no way leads there from %s", logged.Text(), before.Status)
+	require.Equal(t, before.Version+1, o.Version, "%s: version", logged.Text())
+	require.Equal(t, l.count+1, o.Number, "%s: running count", logged.Text())
 	if before.Status == "" {
-		require.Equal(t, o.UpdatedAtMs, o.CreatedAtMs, "%s: a new order", logged.Record)
+		require.Equal(t, o.UpdatedAtMs, o.CreatedAtMs, "%s: a new order", logged.Text())
 		l.ids = append(l.ids, id)
 	} else {
 		require.Equal(t, []any{before.Product, before.User, before.CreatedAtMs, before.Request, before.IdempotencyKey},
-			[]any{o.Product, o.User, o.CreatedAtMs, o.Request, o.IdempotencyKey}, "%s: what never changes", logged.Record)
-		require.GreaterOrEqual(t, before.Quantity, o.Quantity, "%s: units", logged.Record)
-		require.GreaterOrEqual(t, o.ExpiresAtMs, before.ExpiresAtMs, "%s: a hold is never shortened", logged.Record)
+			[]any{o.Product, o.User, o.CreatedAtMs, o.Request, o.IdempotencyKey}, "%s: what never changes", logged.Text())
+		require.GreaterOrEqual(t, before.Quantity, o.Quantity, "%s: units", logged.Text())
+		require.GreaterOrEqual(t, o.ExpiresAtMs, before.ExpiresAtMs, "%s: a hold is never shortened", logged.Text())
 	}
 	p := l.products[o.Product]
 	moveUnits(p, &before, -1)
 	moveUnits(p, &o, +1)
-	l.count, l.orders[id], l.records[id] = o.Number, o, logged.Record
+	l.count, l.orders[id], l.records[id] = o.Number, o, logged.Text()
 }
 
 // moveUnits counts the units of an order among the held or the sold, and takes them from those left.

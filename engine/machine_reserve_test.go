@@ -110,7 +110,7 @@ func (mc *machine) reserve(t *rapid.T) {
 	watermark, deadlineMs := mc.head(t)
 	lockMs := rapid.SampledFrom([]int64{0, 60_000, 0, 2, 60_000}).Draw(t, "lockMs")
 	orders := mc.orders(t)
-	var products, wishes, tail []string
+	var products, runs, wishes, ids, buyers []string
 	for i, o := range orders {
 		if !slices.Contains(products, o.product) {
 			products = append(products, o.product)
@@ -118,13 +118,18 @@ func (mc *machine) reserve(t *rapid.T) {
 		if w := o.wish; w != nil {
 			wishes = append(wishes, strconv.Itoa(i+1), text(w.holdMs), w.field, w.request, w.key)
 		}
-		place := strconv.Itoa(1 + slices.Index(products, o.product))
-		tail = append(tail, o.id, place, o.product+"|"+o.user, o.quantity)
+		last := len(runs) - 3
+		if i > 0 && runs[last] == o.product && runs[last+1] == o.quantity {
+			runs[last+2] = text(number(runs[last+2]) + 1)
+		} else {
+			runs = append(runs, o.product, o.quantity, "1")
+		}
+		ids, buyers = append(ids, o.id), append(buyers, o.product+"|"+o.user)
 	}
 	args := slices.Concat([]string{
 		mc.model.caller, text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
-		strconv.Itoa(len(products)), strconv.Itoa(len(wishes) / 5),
-	}, products, wishes, tail)
+		strconv.Itoa(len(runs) / 3), strconv.Itoa(len(wishes) / 5),
+	}, runs, wishes, ids, buyers)
 	code, nowMs, reply := mc.run(t, &reserveScript, mc.n.reserveKeys(mc.keys), args)
 	mc.require(t, mc.model.guard(nowMs, watermark, deadlineMs), code, reply, func() []string {
 		return mc.model.reserve(modelReserve{nowMs, lockMs, mc.keyMs}, products, orders)

@@ -36,11 +36,12 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 	var statuses strings.Builder
 	var details, logged []string
 	anyDue, tight := len(m.due(r.nowMs)) > 0, false
+	m.batch = map[string]string{}
 	for _, o := range orders {
 		letter, detail := m.decide(r, o)
 		switch letter {
 		case "A":
-			logged = append(logged, o.id, m.take(r, o, m.orders+int64(len(logged)/2)+1))
+			logged = append(logged, m.take(r, o, m.orders+int64(len(logged))+1))
 		case "S":
 			c, _ := modelCounters(m.stock[o.product])
 			tight = tight || c[1] > 0
@@ -51,12 +52,54 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 		statuses.WriteString(letter)
 		details = append(details, detail...)
 	}
-	m.appendOrders(r.nowMs, logged)
+	m.appendReserved(r.nowMs, logged)
 	reply := []string{text(m.seq), text(m.orders), flag(anyDue && tight), statuses.String()}
 	for _, product := range products {
 		reply = append(reply, m.left(product))
 	}
 	return append(reply, details...)
+}
+
+// appendReserved logs the orders of a batch, all in one value, if there are any.
+func (m *model) appendReserved(nowMs int64, logged []string) {
+	if len(logged) > 0 {
+		m.append(nowMs, "reserved", text(nowMs), text(m.orders), strings.Join(logged, ""))
+		m.orders += int64(len(logged))
+	}
+	m.batch = nil
+}
+
+// reserved reads an entry of that kind: id and record of each of its orders, in turn.
+func (e *modelEntry) reserved() (pairs []string) {
+	count := number(e.fields[2])
+	for rest := e.fields[3]; rest != ""; {
+		end := 18 + int(rest[16])*256 + int(rest[17])
+		id, said := rest[:16], rest[18:end]
+		rest = rest[end:]
+		count++
+		_, readable := parseModelRecord(said)
+		if quantity, buyer, _ := strings.Cut(said, ","); !readable {
+			said = strings.Join([]string{"c", "1", quantity, text(e.ms), text(e.ms), "0", text(e.seq), text(count), buyer}, ",")
+		}
+		pairs = append(pairs, id, said)
+	}
+	return pairs
+}
+
+// recordOf is the record of an order of which Redis keeps something: the sequence of an entry that has it, or the record.
+func (m *model) recordOf(id, kept string) string {
+	for i := range m.log {
+		if m.log[i].fields[0] != "reserved" || text(m.log[i].seq) != kept {
+			continue
+		}
+		pairs := m.log[i].reserved()
+		for k := 0; k < len(pairs); k += 2 {
+			if pairs[k] == id {
+				return pairs[k+1]
+			}
+		}
+	}
+	return orDefault(m.batch[id], kept)
 }
 
 // appendOrders logs the orders of a batch, id and record in turn, if there are any.
@@ -85,7 +128,7 @@ func (m *model) left(product string) string {
 // decide says what becomes of one order, by the precedence that reserve.lua states.
 func (m *model) decide(r modelReserve, o modelOrder) (letter string, detail []string) {
 	if record, ok := m.records[o.id]; ok {
-		return "R", []string{record}
+		return "R", []string{m.recordOf(o.id, record)}
 	}
 	keyed := o.wish != nil && o.wish.key != ""
 	if keyed {
@@ -181,7 +224,7 @@ func (m *model) buyer(product, user string) (bought, held, lockUntil int64, last
 	return number(f[1]), number(f[2]), number(f[3]), f[4], true
 }
 
-// take gives an order its units and returns its record.
+// take gives an order its units and returns what the entry has of it.
 func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	c, _ := modelCounters(m.stock[o.product])
 	bought, held, _, _, _ := m.buyer(o.product, o.user)
@@ -202,8 +245,14 @@ func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	}
 	m.stock[o.product] = commas(c[:]...)
 	m.buyers[o.product+"|"+o.user] = commas(bought, held, r.nowMs+r.lockMs) + "," + o.id
-	m.records[o.id] = record.text(r.nowMs, m.seq+1, count)
-	return m.records[o.id]
+	said := record.text(r.nowMs, m.seq+1, count)
+	m.records[o.id] = said
+	m.batch[o.id] = said
+	if o.wish == nil {
+		m.records[o.id] = text(m.seq + 1)
+		said = text(o.units) + "," + o.product + "|" + o.user
+	}
+	return o.id + string([]byte{byte(len(said) / 256), byte(len(said) % 256)}) + said
 }
 
 // modelRecord is what a record says, its place in the log aside.

@@ -29,7 +29,7 @@ func (m *model) settle(s modelSettle, batch []modelTransition) []string {
 	known := map[string]string{} // what the script takes for the record of an order
 	for _, t := range batch {
 		record, ok := m.records[t.id]
-		if !ok {
+		if record = m.recordOf(t.id, record); !ok {
 			record = t.record
 		}
 		known[t.id] = orDefault(known[t.id], record)

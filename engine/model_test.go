@@ -31,7 +31,8 @@ type model struct {
 	keyMs     int64                       // a generation of idempotency keys
 	idem      int64                       // generation that wrote last
 	log       []modelEntry
-	lastID    string // of the stream; "" = no stream yet
+	batch     map[string]string // id -> record of the orders that a batch under way has accepted
+	lastID    string            // of the stream; "" = no stream yet
 }
 
 type modelEntry struct {
@@ -170,12 +171,17 @@ func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
 			break
 		}
 		removed++
-		if e.fields[0] != "orders" {
-			continue
+		var pairs []string
+		switch e.fields[0] {
+		case "orders":
+			pairs = e.fields[2:]
+		case "reserved":
+			pairs = e.reserved()
 		}
-		for i := 2; i < len(e.fields); i += 2 {
-			if m.records[e.fields[i]] == e.fields[i+1] && !strings.HasPrefix(e.fields[i+1], "p") {
-				delete(m.records, e.fields[i])
+		for i := 0; i < len(pairs); i += 2 {
+			kept := m.records[pairs[i]]
+			if kept == text(e.seq) || kept == pairs[i+1] && !strings.HasPrefix(kept, "p") {
+				delete(m.records, pairs[i])
 				gone++
 			}
 		}

@@ -69,7 +69,9 @@ func FuzzParseEntry(f *testing.F) {
 	for _, lines := range []string{
 		"orders\n1\n" + id + "\nc,1,2,1,1,0,7,0,a|u", "orders\n1\nshort\nc,1,2,1,1,0,7,0,a|u", "orders\n1\n" + id + "\nrubbish",
 		"change\n1\na\n3,-5,APPLIED", "change\n1\na\n3,0,REFUSED", "change\n1\na\n3,0,SOMETHING", "change\n1\na\nx", "change\n1\na\n-1,1,APPLIED",
-		"change\n1\na\n3,-5,APPLIED\nmore\nfields", "nobody\n1\na\nb", "orders\nnever\na\nb", "orders\n1", "", "orders\n1\na",
+		"change\n1\na\n3,-5,APPLIED\nmore\nfields", "nobody\n1\na\nb", "reserved\n1\n7\n" + id + "\x00\x051,a|u" + id + "\x00\x07rubbish" + id + "\x00\x14c,1,2,1,1,0,7,0,a|u", "reserved\n1\n7\nx",
+		"reserved\n1\n7\n" + id + "\x00\x061,a|u", "reserved\n1\nx\ny", "reserved\n1\n7\n" + id + "\x00\x05-,a|u" + id + "\x00\x0b2000000,a|u",
+		"orders\nnever\na\nb", "orders\n1", "", "orders\n1\na",
 	} {
 		f.Add(lines)
 	}
@@ -85,6 +87,8 @@ func FuzzParseEntry(f *testing.F) {
 		switch fields[0] {
 		case "orders":
 			requireLoggedOrders(t, fields[2:], entry.Orders)
+		case "reserved":
+			requireReservedOrders(t, fields[2], fields[3], entry.Orders)
 		case "change":
 			require.Len(t, fields, 4, "an entry with more than one change must be refused")
 			requireTakenChange(t, fields[2], fields[3], entry.Change)
@@ -107,6 +111,34 @@ func requireLoggedOrders(t *testing.T, fields []string, orders []LoggedOrder) {
 		}
 		require.Empty(t, o.Order.Status, "nothing is known of an order that can't be read but where it is: %+v", o)
 	}
+}
+
+// requireReservedOrders joins what was read of each order again: together they are the value, whatever was in it.
+func requireReservedOrders(t *testing.T, before, value string, orders []LoggedOrder) {
+	t.Helper()
+	for i, o := range orders {
+		require.Equal(t, []any{uint64(7), i}, []any{o.Order.Sequence, o.Order.Index}, "the entry decides where an order is")
+		said := o.Record
+		if o.Err == nil && said == "" {
+			said = fmt.Sprintf("%d,%s", o.Order.Quantity, BuyerField(o.Order.Product, o.Order.User))
+			require.Equal(t, number(before)+int64(i)+1, o.Order.Number, "the running count")
+			read, err := ParseRecord(o.Order.ID, o.Text())
+			require.NoError(t, err, "the record that stands for %q", said)
+			read.Index = i
+			require.Equal(t, read, o.Order, "the record says all that is known of it")
+		}
+		id := string(o.Order.ID[:])
+		if i == len(orders)-1 && (len(value) < 18 || !strings.HasPrefix(value, id) || len(value) < 18+len(said)) {
+			require.Equal(t, value, o.Record, "what is cut off, as it stands")
+			require.Error(t, o.Err)
+			return
+		}
+		require.True(t, strings.HasPrefix(value, id), "the id of order %d", i)
+		size := int(value[16])<<8 + int(value[17])
+		require.Equal(t, withoutLeadingZeros(value[18:18+size]), withoutLeadingZeros(said), "order %d, readable or not", i)
+		value = value[18+size:]
+	}
+	require.Empty(t, value, "all orders")
 }
 
 func requireTakenChange(t *testing.T, product, value string, change *TakenChange) {

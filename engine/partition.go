@@ -261,6 +261,9 @@ func (e *Engine) Find(ctx context.Context, id OrderID) (order Order, found bool,
 	if err != nil {
 		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
 	}
+	if sequence, ok := entryOf(record); ok {
+		return e.findLogged(ctx, v, id, sequence)
+	}
 	order, err = ParseRecord(id, record)
 	return order, err == nil, err
 }

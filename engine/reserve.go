@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,13 +107,12 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 type reserveCall struct {
 	engine  *Engine
 	shelves []*shelf
-	places  map[string]int // product -> 1-based place among shelves
-	left    []int64        // units left of each product, as the last reply said; -1 = not known
+	left    []int64 // units left of each product, as the last reply said; -1 = not known
 	args    []string
 }
 
 func newReserveCall(e *Engine) *reserveCall {
-	return &reserveCall{engine: e, places: make(map[string]int)}
+	return &reserveCall{engine: e}
 }
 
 func (c *reserveCall) run(
@@ -146,33 +146,68 @@ func (c *reserveCall) short(r *Reservation) bool {
 	return errors.Is(r.err, ErrSoldOut) || errors.Is(r.err, ErrLimitExceeded)
 }
 
+// build makes the arguments of a batch, whose orders it brings into the order of their products: what is wanted of one
+// product stays in the order it came in, and so many orders of the same kind are told in three arguments.
 func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint64, deadlineMs int64) {
-	c.shelves = c.shelves[:0]
-	clear(c.places)
+	c.group(batch)
 	wishes := 0
 	for _, r := range batch {
-		if c.places[r.shelf.product] == 0 {
-			c.shelves = append(c.shelves, r.shelf)
-			c.places[r.shelf.product] = len(c.shelves)
-		}
 		if r.wishes() {
 			wishes++
 		}
 	}
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
-		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity),
-		strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes))
-	for _, s := range c.shelves {
-		c.args = append(c.args, s.product)
-	}
+		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), "", strconv.Itoa(wishes))
+	c.args[reserveRuns] = strconv.Itoa(c.addRuns(batch))
 	if wishes > 0 {
 		c.addWishes(batch)
 	}
 	for _, r := range batch {
-		c.args = append(c.args, r.wireID(), strconv.Itoa(c.places[r.shelf.product]), r.wireBuyer(),
-			strconv.FormatInt(r.Quantity, 10))
+		c.args = append(c.args, r.wireID())
 	}
+	for _, r := range batch {
+		c.args = append(c.args, r.wireBuyer())
+	}
+}
+
+// reserveRuns is the place of the number of runs among the arguments.
+const reserveRuns = 5
+
+// group lists the products of a batch and sorts its orders by them.
+func (c *reserveCall) group(batch []*Reservation) {
+	c.shelves = c.shelves[:0]
+	sorted := true
+	for i, r := range batch {
+		if i == 0 || r.shelf.product != batch[i-1].shelf.product {
+			c.shelves = append(c.shelves, r.shelf)
+			sorted = sorted && (i == 0 || batch[i-1].shelf.product < r.shelf.product)
+		}
+	}
+	if sorted || len(c.shelves) < 3 { // two runs are two products
+		return
+	}
+	slices.SortStableFunc(batch, func(a, b *Reservation) int { return strings.Compare(a.shelf.product, b.shelf.product) })
+	c.shelves = c.shelves[:0]
+	for i, r := range batch {
+		if i == 0 || r.shelf.product != batch[i-1].shelf.product {
+			c.shelves = append(c.shelves, r.shelf)
+		}
+	}
+}
+
+// addRuns tells what is wanted: product, quantity and how many orders in a row want that. It returns how many runs they are.
+func (c *reserveCall) addRuns(batch []*Reservation) int {
+	runs := 0
+	for i := 0; i < len(batch); runs++ {
+		first, n := batch[i], 1
+		for i+n < len(batch) && batch[i+n].Quantity == first.Quantity && batch[i+n].shelf.product == first.shelf.product {
+			n++
+		}
+		c.args = append(c.args, first.shelf.product, strconv.FormatInt(first.Quantity, 10), strconv.Itoa(n))
+		i += n
+	}
+	return runs
 }
 
 // wishes tells whether a reservation is more than a plain order: it has arguments of its own then.
@@ -214,11 +249,15 @@ func (c *reserveCall) decode(batch []*Reservation, fields []rueidis.RedisMessage
 		c.left = append(c.left, r.number())
 	}
 	number := head.orders - int64(strings.Count(statuses, "A"))
+	place := 0
 	for i, o := range batch {
 		if r.err != nil {
 			break
 		}
-		o.Left = c.left[c.places[o.shelf.product]-1]
+		if o.shelf.product != c.shelves[place].product {
+			place++
+		}
+		o.Left = c.left[place]
 		o.err = o.decodeStatus(statuses[i], &r, head)
 		switch statuses[i] {
 		case 'A':

@@ -30,7 +30,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
 	return map[string]invocation{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", "a", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "1", "a|v", "1"}},
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", "a", "1", "1", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "a|v"}},
 		"settle":  {&settleScript, n.bookKeys(k), []string{n.replid, "0", far, "60000", "3", "1800000", strings.Repeat("i", 16), "x", "0", "", ""}},
 		"expire":  {&expireScript, n.bookKeys(k), []string{n.replid, "0", far, "10", "60000"}},
 		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
@@ -50,11 +50,11 @@ func stocked(t testing.TB, n *node) Keys {
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	fields, err := invocation{&reserveScript, n.reserveKeys(k), []string{
-		n.replid, "0", far, "0", "10", "1", "3", "a",
+		n.replid, "0", far, "0", "10", "1", "3", "a", "1", "3",
 		"1", "1", "", "", "", // due at once
 		"2", "600000", "even", "1;600000", "key one",
 		"3", "0", "odd", "1;0", "key two",
-		strings.Repeat("i", 16), "1", "a|u", "1", strings.Repeat("j", 16), "1", "a|w", "1", strings.Repeat("k", 16), "1", "a|x", "1",
+		strings.Repeat("i", 16), strings.Repeat("j", 16), strings.Repeat("k", 16), "a|u", "a|w", "a|x",
 	}}.run(n)
 	require.NoError(t, err)
 	require.Equal(t, "AAA", flatten(t, fields)[5])

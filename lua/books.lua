@@ -2,14 +2,23 @@
 -- Included by a line `--@include books.lua`; it is not a script of its own.
 --
 -- A reader returns nil for what it can't read. Numbers come as numbers.
---   readProduct(counters, terms)  {current, held, sold, initial, change, limit, active, startsMs, endsMs, holdMs}
+--   readProduct(counters, terms)  {current, held, sold, tail, terms = {limit, active, startsMs, endsMs, holdMs}}
 --   readBuyer(value)              {bought, held, lockUntilMs, last}; no value is a buyer who has nothing
 --   readOrder(record)             {letter, version, quantity, createdMs, updatedMs, expiresMs, buyer, product, user, tail}
 --   productText, buyerText and orderText are their inverses; orderText stamps the place in the log.
 --   readBooks(names, stock, terms, keys, buyers)  what HMGET gave for each, once: name -> product, key -> buyer; false
 --                                                 for what can't be read
 --   changed(books, write)         field, value of what has been changed, as HSET takes them
-local match, format = string.match, string.format
+--
+-- Of an order that was sold at once Redis keeps no more than the sequence of its entry, and that entry, made by
+-- reserve.lua, has all orders of a batch in one value: of each its id (16 bytes), a length (2 bytes) and so many bytes,
+-- which are a whole record or "quantity,product|user".
+--   lengthText(n)                 the two bytes
+--   eachLogged(value, visit)      visit(id, what the entry has of it, 1-based place) for each, up to what can't be read
+--   whole(logged, ms, sequence, number)  the record that this stands for, of an order of an entry
+--   recordOf(id, kept, entryAt)   the record of an order that Redis keeps something of, which is told as it is where that
+--                                 can't be found; entryAt(stream id) is what XRANGE has at that place
+local match, format, sub, byte = string.match, string.format, string.sub, string.byte
 
 -- text formats a count, each only once a call: most numbers of a batch are the same few.
 local texts = {}
@@ -22,19 +31,28 @@ local function text(n)
   return t
 end
 
+-- readTerms reads each text only once a call: most products of a batch have the same terms.
+local termsKnown = {}
+local function readTerms(value)
+  local t = termsKnown[value]
+  if t == nil then
+    local limit, active, startsMs, endsMs, holdMs = match(value, '^(%d+),([01]),(%d+),(%d+),(%d+)$')
+    t = limit and {limit = tonumber(limit), active = active == '1', startsMs = tonumber(startsMs), endsMs = tonumber(endsMs),
+      holdMs = tonumber(holdMs)} or false
+    termsKnown[value] = t
+  end
+  return t
+end
+
 local function readProduct(counters, terms)
-  local current, held, sold, initial, change = match(counters or '', '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
-  local limit, active, startsMs, endsMs, holdMs = match(terms or '', '^(%d+),([01]),(%d+),(%d+),(%d+)$')
-  if not current or not limit then return nil end
-  return {
-    current = tonumber(current), held = tonumber(held), sold = tonumber(sold), initial = initial, change = change,
-    limit = tonumber(limit), active = active == '1', startsMs = tonumber(startsMs), endsMs = tonumber(endsMs),
-    holdMs = tonumber(holdMs),
-  }
+  local current, held, sold, tail = match(counters or '', '^(%d+),(%d+),(%d+)(,%d+,%d+)$')
+  local t = current and readTerms(terms or '')
+  if not t then return nil end
+  return {current = tonumber(current), held = tonumber(held), sold = tonumber(sold), tail = tail, terms = t}
 end
 
 local function productText(p)
-  return format('%.0f,%.0f,%.0f,%s,%s', p.current, p.held, p.sold, p.initial, p.change)
+  return text(p.current) .. ',' .. text(p.held) .. ',' .. text(p.sold) .. p.tail
 end
 
 local function readBuyer(value)
@@ -61,6 +79,53 @@ end
 local function orderText(o, nowMs, sequence, number)
   return format('%s,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,', o.letter, o.version, o.quantity, o.createdMs, nowMs,
     o.expiresMs, sequence, number) .. o.buyer .. o.tail -- joined, for format ends a text at its first zero byte
+end
+
+local lengths = {}
+local function lengthText(n)
+  local t = lengths[n]
+  if not t then
+    t = string.char(math.floor(n / 256), n % 256)
+    lengths[n] = t
+  end
+  return t
+end
+
+local function eachLogged(value, visit)
+  local at, place = 1, 0
+  while at + 17 <= #value do
+    local high, low = byte(value, at + 16, at + 17)
+    local last = at + 17 + high * 256 + low
+    if last > #value then return end
+    place = place + 1
+    visit(sub(value, at, at + 15), sub(value, at + 18, last), place)
+    at = last + 1
+  end
+end
+
+local function whole(logged, ms, sequence, number)
+  local quantity, buyer = match(logged, '^(%d+),(.*)$')
+  if not quantity then return logged end
+  return 'c,1,' .. quantity .. ',' .. ms .. ',' .. ms .. ',0,' .. sequence .. ',' .. number .. ',' .. buyer
+end
+
+-- entriesKnown has what entries say, for whoever asks for one order of an entry often asks for more.
+local entriesKnown = {}
+local function recordOf(id, kept, entryAt)
+  if not match(kept, '^%d+$') or #kept > 15 then return kept end
+  local records = entriesKnown[kept]
+  if not records then
+    records = {}
+    entriesKnown[kept] = records
+    local entry = entryAt(kept .. '-0')[1]
+    local fields = entry and entry[2]
+    if fields and fields[1] == 'reserved' and tonumber(fields[3]) then
+      eachLogged(fields[4], function(logged, value, place)
+        records[logged] = whole(value, fields[2], kept, text(tonumber(fields[3]) + place))
+      end)
+    end
+  end
+  return records[id] or kept
 end
 
 local function readBooks(names, stock, terms, keys, buyers)

@@ -16,15 +16,15 @@
 -- ARGV 3 deadlineMs  in this server's time
 -- ARGV 4 lockMs      buyer lock, 0 = off
 -- ARGV 5 maxQuantity
--- ARGV 6 products    how many product names follow
+-- ARGV 6 runs        how many runs of orders follow, each of one product and quantity
 -- ARGV 7 wishes      how many wishes follow them
--- ARGV ..            the product names
+-- ARGV ..            for each run: product, quantity, how many orders
 -- ARGV ..            for each wish: order (1-based place), holdMs (0 = sell at once), idempotency field, request, key
 --                    (the three empty where there is no key)
--- ARGV ..            for each order: id (16 bytes), product (1-based place), product|user, quantity
+-- ARGV ..            the ids of all orders (16 bytes each), run after run; then product|user of each
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
---   {OK, nowMs, sequence, orders, due, statuses, left of each product (-1 = unknown) .., details ..}
+--   {OK, nowMs, sequence, orders, due, statuses, left of each product, in the order they came first (-1 = unknown) .., details ..}
 -- due is 1 where an order was refused for stock, or for what its buyer holds, while holds are due: once expire.lua has
 -- run, asking again may help.
 -- statuses has one letter an order, in order of precedence; a letter with a detail adds one to details, in turn:
@@ -52,30 +52,35 @@ local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(AR
 if code ~= 'OK' then return {code, nowMs} end
 
 local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
-local products, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
+local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
 local call = redis.call
 
-local names, ids, buyerKeys = {}, {}, {}
-for i = 1, products do names[i] = ARGV[7 + i] end
+local names, places = {}, {}
+for a = 8, 5 + 3 * runs, 3 do
+  local name = ARGV[a]
+  if not places[name] then
+    names[#names + 1] = name
+    places[name] = #names
+  end
+end
 
 local wishes, fields = {}, {}
-for a = 7 + products, 2 + products + 5 * wished, 5 do
+local wishAt = 7 + 3 * runs
+for a = wishAt, wishAt + 5 * wished - 5, 5 do
   local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5]}
   wishes[tonumber(ARGV[a + 1])] = wish
   if wish.field ~= '' then fields[#fields + 1] = wish.field end
 end
 
-local first = 8 + products + 5 * wished
-local n = 0
-for a = first, #ARGV, 4 do
-  n = n + 1
-  ids[n], buyerKeys[n] = ARGV[a], ARGV[a + 2]
-end
+local idAt = wishAt + 5 * wished
+local n = (#ARGV - idAt) / 2
+local buyerAt = idAt + n
 
 local stockRead = call('HMGET', KEYS[2], unpack(names))
 local termsRead = call('HMGET', KEYS[3], unpack(names))
-local buyersRead = call('HMGET', KEYS[4], unpack(buyerKeys))
-local ordersRead = call('HMGET', KEYS[5], unpack(ids))
+local buyersRead = call('HMGET', KEYS[4], unpack(ARGV, buyerAt + 1, buyerAt + n))
+local ordersRead = call('HMGET', KEYS[5], unpack(ARGV, idAt + 1, buyerAt))
+local function entryAt(id) return call('XRANGE', KEYS[6], id, id) end
 
 -- Keys live in two hashes that take turns: each is emptied when its next generation begins, so a key is kept for one
 -- generation (keyMs, the same for all callers) at the least and for two at the most. stored is the generation that wrote
@@ -100,125 +105,170 @@ local function whatKey(earlier, wish)
 end
 
 local shelf = {}
-for i = 1, products do
+for i = 1, #names do
   local p = readProduct(stockRead[i], termsRead[i])
-  if not p then p = {refusal = stockRead[i] and 'X' or 'U', current = -1}
-  elseif not p.active then p.refusal = 'I'
-  elseif nowMs < p.startsMs then p.refusal, p.detail = 'N', p.startsMs
-  elseif p.endsMs > 0 and nowMs >= p.endsMs then p.refusal = 'E' end
+  if not p then p = {unknown = stockRead[i] and 'X' or 'U', current = -1, terms = {}}
+  elseif not p.terms.active then p.refusal = 'I'
+  elseif nowMs < p.terms.startsMs then p.refusal, p.detail = 'N', p.terms.startsMs
+  elseif p.terms.endsMs > 0 and nowMs >= p.terms.endsMs then p.refusal = 'E' end
   shelf[i] = p
 end
 
-local function decide(quantity, p, b, wish)
-  if p.refusal == 'U' or p.refusal == 'X' then return p.refusal end
-  if not b then return 'X' end
-  if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then return 'Q' end
-  if p.refusal then return p.refusal, p.detail end
-  if wish and p.holdMs > 0 and wish.holdMs > p.holdMs then return 'H', p.holdMs end
-  if lockMs > 0 and nowMs < b.lockUntilMs and not (wish and wish.key ~= '') then
-    return 'D', format('%.0f,', b.lockUntilMs) .. b.last
+local sequence, accepted = meta[3] + 1, 0
+local ms, place, lockUntilMs = text(nowMs), text(sequence), nowMs + lockMs
+local lockUntil = text(lockUntilMs)
+local statuses, details, tight = {}, {}, false
+local buyers, people = {}, {} -- key -> what the buyer has, or where in buyersWrite that is; those that have been read
+local seen, pieces = {}, {}   -- order id -> its number in this batch; what the entry has of each
+local buyersWrite, ordersWrite, expiryWrite, keysWrite = {}, {}, {}, {}
+
+-- buyerOf returns what the buyer of an order has; false where it can't be read.
+local function buyerOf(i, key)
+  local b, at = buyers[key], nil
+  if b ~= nil and type(b) ~= 'number' then return b end
+  if b then at, b = b, buyersWrite[b] else b = buyersRead[i] end
+  b = readBuyer(b) or false
+  if b then
+    b.key, b.at = key, at
+    people[#people + 1] = b
   end
-  if p.limit > 0 and b.bought + b.held + quantity > p.limit then return 'L', b.bought + b.held end
-  if quantity > p.current then return 'S' end
-  return 'A'
+  buyers[key] = b
+  return b
 end
 
-local buyers, seen = {}, {}
-local statuses, details = {}, {}
-local sequence = meta[3] + 1
-local stamp = format(',%.0f,%.0f,', nowMs, nowMs)
-local place = format(',%.0f,', sequence)
-local soldStamp = stamp .. '0' .. place
-local entry, accepted, tight = {}, 0, false
-local expiryWrite, keysWrite = {}, {}
+-- log adds an order to the entry: head is the length of what the entry has of it, and how that begins.
+local function log(id, head, rest)
+  local at = 3 * accepted
+  pieces[at + 1], pieces[at + 2], pieces[at + 3] = id, head, rest
+  accepted = accepted + 1
+  seen[id] = accepted
+end
 
--- accept takes the units and returns the order's record.
-local function accept(id, quantity, p, b, wish, buyerKey)
-  p.current, p.changed = p.current - quantity, true
-  b.last, b.lockUntilMs, b.changed = id, nowMs + lockMs, true
-  local number = text(meta[5] + accepted + 1) .. ',' .. buyerKey
-  if not wish then
-    p.sold, b.bought = p.sold + quantity, b.bought + quantity
-    return 'c,1,' .. text(quantity) .. soldStamp .. number
-  end
+-- grant is what an order asks for beyond being sold at once: it is held, or known by its key. It returns what Redis keeps.
+local function grant(id, quantity, p, b, wish)
+  local tail, letter, expires = '', 'c', '0'
   if wish.key ~= '' then
-    number = number .. '|' .. wish.request .. '|' .. wish.key
-    known[wish.field] = id .. format('%.0f,', nowMs) .. wish.request
+    tail = '|' .. wish.request .. '|' .. wish.key
+    known[wish.field] = id .. ms .. ',' .. wish.request
     keysWrite[#keysWrite + 1] = wish.field
     keysWrite[#keysWrite + 1] = known[wish.field]
   end
-  if wish.holdMs == 0 then
+  if wish.holdMs > 0 then
+    letter, expires = 'p', text(nowMs + wish.holdMs)
+    expiryWrite[#expiryWrite + 1] = expires
+    expiryWrite[#expiryWrite + 1] = id
+    p.held, b.held = p.held + quantity, b.held + quantity
+  else
     p.sold, b.bought = p.sold + quantity, b.bought + quantity
-    return 'c,1,' .. text(quantity) .. soldStamp .. number
   end
-  p.held, b.held = p.held + quantity, b.held + quantity
-  local expiresMs = text(nowMs + wish.holdMs)
-  expiryWrite[#expiryWrite + 1] = expiresMs
-  expiryWrite[#expiryWrite + 1] = id
-  return 'p,1,' .. text(quantity) .. stamp .. expiresMs .. place .. number
+  local record = letter .. ',1,' .. text(quantity) .. ',' .. ms .. ',' .. ms .. ',' .. expires .. ',' .. place .. ','
+    .. text(meta[5] + accepted + 1) .. ',' .. b.key .. tail
+  log(id, lengthText(#record), record)
+  return record
 end
 
-for i = 1, n do
-  local id, wish = ids[i], wishes[i]
-  local record = ordersRead[i] or seen[id]
-  local earlier = wish and known[wish.field]
-  local status, detail
-  if record then
-    status, detail = 'R', record
-  elseif earlier then
-    status, detail = whatKey(earlier, wish)
-  else
-    local a = first + (i - 1) * 4
-    local p, quantity, key = shelf[tonumber(ARGV[a + 1])], tonumber(ARGV[a + 3]), buyerKeys[i]
-    local b = buyers[key]
-    if b == nil then
-      b = readBuyer(buyersRead[i]) or false
-      buyers[key] = b
-    end
-    status, detail = decide(quantity, p, b, wish)
-    if status == 'A' then
-      record = accept(id, quantity, p, b, wish, key)
-      seen[id] = record
-      entry[2 * accepted + 1], entry[2 * accepted + 2] = id, record
-      accepted = accepted + 1
-    elseif status == 'S' then
-      tight = tight or p.held > 0
-    elseif status == 'L' then
-      tight = tight or b.held > 0
-    end
+-- Most orders are sold at once to buyers whom Redis has not met: they take the short way through this loop.
+local nobody = {bought = 0, held = 0, lockUntilMs = 0}
+local i = 0
+for a = 8, wishAt, 3 do
+  local p, quantity = shelf[places[ARGV[a]]], tonumber(ARGV[a + 1])
+  local t, unknown, refusal, refusalDetail = p.terms, p.unknown, p.refusal, p.detail
+  if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then
+    refusal, refusalDetail, quantity = 'Q', nil, 0
   end
-  statuses[i] = status
-  if detail then details[#details + 1] = detail end
+  local before, heads = text(quantity) .. ',', {}
+  local bought = before .. '0,' .. lockUntil .. ','
+  for _ = 1, tonumber(ARGV[a + 2]) do
+    i = i + 1
+    local id, key, wish = ARGV[idAt + i], ARGV[buyerAt + i], wishes[i]
+    local earlier = wish and known[wish.field]
+    local status, detail
+    if ordersRead[i] then
+      status, detail = 'R', recordOf(id, ordersRead[i], entryAt)
+    elseif seen[id] then
+      local at = 3 * seen[id]
+      status, detail = 'R', whole(sub(pieces[at - 1], 3) .. pieces[at], ms, place, text(meta[5] + seen[id]))
+    elseif earlier then
+      status, detail = whatKey(earlier, wish)
+    else
+      local b = nobody
+      if wish or buyersRead[i] or buyers[key] ~= nil then b = buyerOf(i, key) end
+      if unknown then status = unknown
+      elseif not b then status = 'X'
+      elseif refusal then status, detail = refusal, refusalDetail
+      elseif wish and t.holdMs > 0 and wish.holdMs > t.holdMs then status, detail = 'H', t.holdMs
+      elseif lockMs > 0 and nowMs < b.lockUntilMs and not (wish and wish.key ~= '') then
+        status, detail = 'D', text(b.lockUntilMs) .. ',' .. b.last
+      elseif t.limit > 0 and b.bought + b.held + quantity > t.limit then
+        status, detail, tight = 'L', b.bought + b.held, tight or b.held > 0
+      elseif quantity > p.current then
+        status, tight = 'S', tight or p.held > 0
+      else
+        status = 'A'
+        p.current, p.changed = p.current - quantity, true
+        local kept = place
+        if wish then
+          kept = grant(id, quantity, p, b, wish)
+        else
+          local head = heads[#key]
+          if not head then
+            head = lengthText(#before + #key) .. before
+            heads[#key] = head
+          end
+          log(id, head, key)
+          p.sold = p.sold + quantity
+        end
+        local last = #ordersWrite
+        ordersWrite[last + 1], ordersWrite[last + 2] = id, kept
+        if b == nobody then
+          last = #buyersWrite
+          buyersWrite[last + 1], buyersWrite[last + 2] = key, bought .. id
+          buyers[key] = last + 2
+        else
+          b.last, b.lockUntilMs, b.changed = id, lockUntilMs, true
+          if not wish then b.bought = b.bought + quantity end
+        end
+      end
+    end
+    statuses[i] = status
+    if detail then details[#details + 1] = detail end
+  end
 end
 
 local due = 0
 if tight or #expiryWrite > 0 then -- the latter so that a wrong type fails before the first write
-  local soonest = call('ZRANGE', KEYS[7], '-inf', text(nowMs), 'BYSCORE', 'LIMIT', '0', '1')
+  local soonest = call('ZRANGE', KEYS[7], '-inf', ms, 'BYSCORE', 'LIMIT', '0', '1')
   if tight then due = #soonest end
 end
 
 local orders = meta[5] + accepted
 if accepted > 0 then
   local stockWrite = {}
-  for i = 1, products do
-    local p = shelf[i]
+  for k = 1, #names do
+    local p = shelf[k]
     if p.changed then
-      stockWrite[#stockWrite + 1] = names[i]
+      stockWrite[#stockWrite + 1] = names[k]
       stockWrite[#stockWrite + 1] = productText(p)
     end
   end
-  call('XADD', KEYS[6], format('%.0f-0', sequence), 'orders', format('%.0f', nowMs), unpack(entry))
-  call('HSET', KEYS[1], 'sequence', format('%.0f', sequence), 'time', format('%.0f', nowMs),
-    'orders', format('%.0f', orders))
+  for k = 1, #people do
+    local b = people[k]
+    if b.changed then
+      local at = b.at or #buyersWrite + 2
+      buyersWrite[at - 1], buyersWrite[at] = b.key, buyerText(b)
+    end
+  end
+  call('XADD', KEYS[6], place .. '-0', 'reserved', ms, text(meta[5]), table.concat(pieces))
+  call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders))
   call('HSET', KEYS[2], unpack(stockWrite))
-  call('HSET', KEYS[4], unpack(changed(buyers, buyerText)))
-  call('HSET', KEYS[5], unpack(entry))
+  call('HSET', KEYS[4], unpack(buyersWrite))
+  call('HSET', KEYS[5], unpack(ordersWrite))
   if #expiryWrite > 0 then call('ZADD', KEYS[7], unpack(expiryWrite)) end
   if #keysWrite > 0 then
     if stored ~= generation then
       if generation % 2 == 0 or stored ~= generation - 1 then call('UNLINK', KEYS[8]) end
       if generation % 2 == 1 or stored ~= generation - 1 then call('UNLINK', KEYS[9]) end
-      call('HSET', KEYS[1], 'idem', format('%.0f', generation))
+      call('HSET', KEYS[1], 'idem', text(generation))
     end
     if generation % 2 == 0 then call('HSET', KEYS[8], unpack(keysWrite))
     else call('HSET', KEYS[9], unpack(keysWrite)) end
@@ -228,6 +278,8 @@ else
 end
 
 local reply = {'OK', nowMs, sequence, orders, due, table.concat(statuses)}
-for i = 1, products do reply[6 + i] = shelf[i].current end
-for i = 1, #details do reply[6 + products + i] = details[i] end
+local last = 6
+for k = 1, #names do reply[last + k] = shelf[k].current end
+last = last + #names
+for k = 1, #details do reply[last + k] = details[k] end
 return reply

@@ -53,11 +53,12 @@ for a = 7, #ARGV, 5 do
 end
 
 local ordersRead = redis.call('HMGET', KEYS[5], unpack(ids))
+local function entryAt(id) return redis.call('XRANGE', KEYS[6], id, id) end
 redis.call('ZCARD', KEYS[7]) -- a wrong type is to fail here, before the first write
 
 local orders, names, keys = {}, {}, {}
 for i = 1, n do
-  local record = ordersRead[i] or ARGV[6 + i * 5]
+  local record = ordersRead[i] and recordOf(ids[i], ordersRead[i], entryAt) or ARGV[6 + i * 5]
   if record ~= '' and orders[ids[i]] == nil then
     local o = readOrder(record) or {letter = 'unreadable', record = record}
     o.id, o.record, o.brought = ids[i], record, not ordersRead[i]
@@ -100,10 +101,11 @@ end
 -- confirmLate sells what a hold had that is over, if everything allows it as for a new order.
 local function confirmLate(o, quantity, p, b)
   local held = o.letter == 'p' and o.quantity or 0
-  if nowMs >= o.expiresMs + lateMs or not p.active or nowMs < p.startsMs or p.endsMs > 0 and nowMs >= p.endsMs then
+  local t = p.terms
+  if nowMs >= o.expiresMs + lateMs or not t.active or nowMs < t.startsMs or t.endsMs > 0 and nowMs >= t.endsMs then
     return 'G'
   end
-  if p.limit > 0 and b.bought + b.held - held + quantity > p.limit then return 'G' end
+  if t.limit > 0 and b.bought + b.held - held + quantity > t.limit then return 'G' end
   if quantity > o.quantity then return 'Q' end
   if quantity > p.current + held then return 'S' end
   p.held, b.held = p.held - held, b.held - held
@@ -139,7 +141,7 @@ local function extend(o, untilMs, p)
   if o.letter ~= 'p' then return 'V' end
   if untilMs <= o.expiresMs or again(o, untilMs) then return 'R' end
   if o.version > maxExtensions or untilMs > o.createdMs + maxTotalMs then return 'B' end
-  if p.holdMs > 0 and untilMs - nowMs > p.holdMs then return 'H' end
+  if p.terms.holdMs > 0 and untilMs - nowMs > p.terms.holdMs then return 'H' end
   o.expiresMs = untilMs
   return 'A'
 end

@@ -71,7 +71,7 @@ func (t *ledgerTx) writeAround(ctx context.Context, rows []*engine.Order) (refus
 func (t *ledgerTx) record(id engine.OrderID) string {
 	for i := range t.batch.orders {
 		if t.batch.orders[i].Order.ID == id {
-			return t.batch.orders[i].Record
+			return t.batch.orders[i].Text()
 		}
 	}
 	return ""
