@@ -38,7 +38,7 @@ test-faults-disk: test-deps ## fill Redis' disk in the middle of a sale; needs r
 	go test -count=1 -timeout 10m -v -tags disk -run FullDisk ./internal/faults
 
 lint: $(GOLANGCI_LINT) ## check formatting, style and go.mod
-	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 	go mod tidy -diff
 
 cover: test-deps ## measure test coverage: the total here, the lines in bin/cover.html

@@ -55,12 +55,12 @@ local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
 local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
 local call = redis.call
 
-local names, places = {}, {}
+local names, shelf = {}, {} -- the products, each once; name -> product
 for a = 8, 5 + 3 * runs, 3 do
   local name = ARGV[a]
-  if not places[name] then
+  if not shelf[name] then
     names[#names + 1] = name
-    places[name] = #names
+    shelf[name] = true
   end
 end
 
@@ -104,14 +104,13 @@ local function whatKey(earlier, wish)
   return 'C'
 end
 
-local shelf = {}
 for i = 1, #names do
   local p = readProduct(stockRead[i], termsRead[i])
   if not p then p = {unknown = stockRead[i] and 'X' or 'U', current = -1, terms = {}}
   elseif not p.terms.active then p.refusal = 'I'
   elseif nowMs < p.terms.startsMs then p.refusal, p.detail = 'N', p.terms.startsMs
   elseif p.terms.endsMs > 0 and nowMs >= p.terms.endsMs then p.refusal = 'E' end
-  shelf[i] = p
+  shelf[names[i]] = p
 end
 
 local sequence, accepted = meta[3] + 1, 0
@@ -167,17 +166,30 @@ local function grant(id, quantity, p, b, wish)
   return record
 end
 
+-- amountOf reads a quantity, once a call: bad is one that can't be sold. before and bought are how the texts begin that the
+-- entry and the buyer get; heads are those of the entry with the length before them, by the length of product|user.
+local amounts = {}
+local function amountOf(wanted)
+  local amount = amounts[wanted]
+  if not amount then
+    local quantity = tonumber(wanted)
+    local bad = not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0
+    if bad then quantity = 0 end
+    local before = text(quantity) .. ','
+    amount = {quantity = quantity, bad = bad, before = before, bought = before .. '0,' .. lockUntil .. ',', heads = {}}
+    amounts[wanted] = amount
+  end
+  return amount
+end
+
 -- Most orders are sold at once to buyers whom Redis has not met: they take the short way through this loop.
 local nobody = {bought = 0, held = 0, lockUntilMs = 0}
 local i = 0
 for a = 8, wishAt, 3 do
-  local p, quantity = shelf[places[ARGV[a]]], tonumber(ARGV[a + 1])
+  local p, amount = shelf[ARGV[a]], amountOf(ARGV[a + 1])
   local t, unknown, refusal, refusalDetail = p.terms, p.unknown, p.refusal, p.detail
-  if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then
-    refusal, refusalDetail, quantity = 'Q', nil, 0
-  end
-  local before, heads = text(quantity) .. ',', {}
-  local bought = before .. '0,' .. lockUntil .. ','
+  if amount.bad then refusal, refusalDetail = 'Q', nil end
+  local quantity, before, bought, heads = amount.quantity, amount.before, amount.bought, amount.heads
   for _ = 1, tonumber(ARGV[a + 2]) do
     i = i + 1
     local id, key, wish = ARGV[idAt + i], ARGV[buyerAt + i], wishes[i]
@@ -245,7 +257,7 @@ local orders = meta[5] + accepted
 if accepted > 0 then
   local stockWrite = {}
   for k = 1, #names do
-    local p = shelf[k]
+    local p = shelf[names[k]]
     if p.changed then
       stockWrite[#stockWrite + 1] = names[k]
       stockWrite[#stockWrite + 1] = productText(p)
@@ -279,7 +291,7 @@ end
 
 local reply = {'OK', nowMs, sequence, orders, due, table.concat(statuses)}
 local last = 6
-for k = 1, #names do reply[last + k] = shelf[k].current end
+for k = 1, #names do reply[last + k] = shelf[names[k]].current end
 last = last + #names
 for k = 1, #details do reply[last + k] = details[k] end
 return reply
