@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -44,21 +45,44 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	return client, nil
 }
 
-// checkServer refuses servers that can't keep the promises: too old, or evicting keys.
+// checkServer refuses servers that can't keep the promises: too old, or evicting keys. A node of a cluster that is away is
+// no reason not to start as long as another one answers.
 func checkServer(ctx context.Context, client rueidis.Client) error {
+	var away error
+	answered := false
 	for address, node := range client.Nodes() {
-		info, err := node.Do(ctx, node.B().Info().Section("server", "memory").Build()).ToString()
-		if err != nil {
-			return fmt.Errorf("redis %s: %w", address, err)
+		err := checkNode(ctx, address, node)
+		switch {
+		case err == nil:
+			answered = true
+		case Away(err):
+			away = err
+		default:
+			return err
 		}
-		if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
-			return fmt.Errorf("redis %s has maxmemory-policy %s: it would evict stock; set it to noeviction", address, policy)
-		}
-		var major int
-		version := infoField(info, "redis_version")
-		if _, err := fmt.Sscanf(version, "%d.", &major); err != nil || major < minRedisMajor {
-			return fmt.Errorf("redis %s has version %q: %d.0 or later is needed", address, version, minRedisMajor)
-		}
+	}
+	if !answered {
+		return away
+	}
+	return nil
+}
+
+func checkNode(ctx context.Context, address string, node rueidis.Client) error {
+	info, err := doWithin(ctx, node, node.B().Info().Section("server", "memory", "persistence").Build()).ToString()
+	if err != nil {
+		return fmt.Errorf("redis %s: %w", address, err)
+	}
+	if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
+		return unfit("redis %s has maxmemory-policy %s: it would evict stock; set it to noeviction", address, policy)
+	}
+	var major int
+	version := infoField(info, "redis_version")
+	if _, err := fmt.Sscanf(version, "%d.", &major); err != nil || major < minRedisMajor {
+		return unfit("redis %s has version %q: %d.0 or later is needed", address, version, minRedisMajor)
+	}
+	if infoField(info, "aof_enabled") == "0" {
+		slog.Warn("redis keeps no append-only file: a crash loses every order that is not in the ledger yet; set appendonly yes",
+			"address", address)
 	}
 	return nil
 }

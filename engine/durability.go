@@ -152,7 +152,7 @@ func (e *Engine) awaitReplicas(ctx context.Context, partition int) error {
 		case err == nil && online >= e.config.Replicas:
 			return nil
 		case !sleep(ctx, replicaPoll):
-			return fmt.Errorf("durability replicated needs %d replicas online, the server of partition %d has %d: "+
+			return unfit("durability replicated needs %d replicas online, the server of partition %d has %d: "+
 				"attach more, lower REPLICAS, or set DURABILITY to fast or ledger", e.config.Replicas, partition, online)
 		}
 	}

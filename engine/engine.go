@@ -203,7 +203,7 @@ func (e *Engine) ClaimKeyspace(ctx context.Context) error {
 		return fmt.Errorf("claim keyspace: %w", err)
 	}
 	if have != want {
-		return fmt.Errorf("this Redis was first used with %s partitions, the setting says %s: use %s, or a Redis of its own", have, want, have)
+		return unfit("this Redis was first used with %s partitions, the setting says %s: use %s, or a Redis of its own", have, want, have)
 	}
 	return nil
 }

@@ -198,10 +198,27 @@ func (b *logBuffer) String() string {
 // start serves until the test ends. The checks are those of the health report.
 func start(t *testing.T, config httpapi.Config, checks ...httpapi.Check) *harness {
 	t.Helper()
-	h := &harness{
+	h := newHarness(t)
+	deps := h.deps()
+	deps.Checks = checks
+	h.serve(config, deps)
+	return h
+}
+
+func newHarness(t *testing.T) *harness {
+	return &harness{
 		t: t, reserver: &fakeReserver{}, store: &fakeStore{}, served: make(chan error, 1), log: &logBuffer{},
 		metrics: metrics.NewSet(),
 	}
+}
+
+func (h *harness) deps() httpapi.Deps {
+	return httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store}
+}
+
+func (h *harness) serve(config httpapi.Config, deps httpapi.Deps) {
+	t := h.t
+	t.Helper()
 	config.Metrics, config.Logger = h.metrics, slog.New(slog.NewTextHandler(h.log, nil))
 	if config.AdminToken == "" {
 		config.AdminToken = adminToken
@@ -209,7 +226,7 @@ func start(t *testing.T, config httpapi.Config, checks ...httpapi.Check) *harnes
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h.address = ln.Addr().String()
-	h.server = httpapi.New(httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store, Checks: checks}, config)
+	h.server = httpapi.New(deps, config)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
 	go func() { h.served <- h.server.Serve(ctx, ln) }()
@@ -224,7 +241,6 @@ func start(t *testing.T, config httpapi.Config, checks ...httpapi.Check) *harnes
 		require.NoError(t, <-h.served)
 		h.served <- nil
 	})
-	return h
 }
 
 // reply is an answer that has been read.

@@ -93,6 +93,9 @@ func probe(ctx context.Context, run func(context.Context) error) (err error) {
 }
 
 func (s *Server) partitionStates() []engine.PartitionState {
+	if !s.opened.Load() {
+		return nil
+	}
 	states := make([]engine.PartitionState, s.deps.Reserver.Partitions())
 	for i := range states {
 		states[i] = s.deps.Reserver.State(i)
@@ -111,6 +114,9 @@ const (
 func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
 	findings, states := s.runChecks(), s.partitionStates()
 	said := problems(findings, states)
+	if !s.opened.Load() {
+		said = append(said, reasonStarting)
+	}
 	status, code := overall(findings, states, said), fasthttp.StatusOK
 	if status == statusDown {
 		code = fasthttp.StatusServiceUnavailable
@@ -189,6 +195,9 @@ func (s *Server) getReady(ctx *fasthttp.RequestCtx) {
 		if f.detail != "" {
 			add(f.name + ": " + f.detail)
 		}
+	}
+	if !s.opened.Load() {
+		add(reasonStarting)
 	}
 	for _, p := range s.partitionStates() {
 		if !p.Open {

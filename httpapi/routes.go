@@ -80,6 +80,9 @@ func (s *Server) newRouter() *router.Router {
 		if rt.path == metricsPath && s.config.MetricsApart {
 			continue
 		}
+		if asksStores(rt.path) {
+			rt.handle = whenOpen(rt.handle)
+		}
 		handler := s.measured(rt, s.scoped(rt))
 		for _, prefix := range prefixes {
 			path := prefix + rt.path

@@ -187,6 +187,7 @@ func TestEveryRouteByEveryCaller(t *testing.T) {
 	} {
 		c.come["the admin token"], c.come["another scheme"] = "Bearer "+scopesAdmin, "Basic "+scopesAdmin
 		s := New(Deps{}, Config{AdminToken: scopesAdmin, Tokens: c.tokens, Logger: slog.New(slog.DiscardHandler)})
+		s.Open(Deps{}) // nobody is asked
 		for name, header := range c.come {
 			t.Run(mode+"/"+name, func(t *testing.T) {
 				for _, rt := range routes {

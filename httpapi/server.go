@@ -161,10 +161,12 @@ type Server struct {
 	hub     *stream.Hub
 
 	sums     stockSums
+	opened   atomic.Bool // deps are there
 	stopping atomic.Bool
 }
 
-// New returns a server. It serves nothing until [Server.Serve]. One set of metrics takes one server.
+// New returns a server. It serves nothing until [Server.Serve]. Where deps has no Reserver yet it refuses whatever needs
+// the stores, and says so in health, until [Server.Open]. One set of metrics takes one server.
 func New(deps Deps, config Config) *Server {
 	config = config.withDefaults()
 	s := &Server{
@@ -178,6 +180,7 @@ func New(deps Deps, config Config) *Server {
 	s.hub = s.newHub()
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()
+	s.opened.Store(deps.Reserver != nil)
 	return s
 }
 

@@ -1,8 +1,12 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,4 +38,22 @@ func redisError(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%w)", engine.ErrUnavailable, err)
+}
+
+// waitFor are the classes of errors by which Postgres says that it can't serve anybody just now: connection exception,
+// insufficient resources, operator intervention.
+var waitFor = []string{"08", "53", operatorIntervention}
+
+// Away tells whether an error of a question to the ledger may pass by itself: it is not there yet, is starting, or is a
+// standby that nobody has promoted. Anything else is a mistake in how it is set up.
+func Away(err error) bool {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return slices.ContainsFunc(waitFor, func(class string) bool { return strings.HasPrefix(pgErr.Code, class) })
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.Timeout(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) ||
+		strings.Contains(err.Error(), "conn closed") // pgx has no value for it
 }

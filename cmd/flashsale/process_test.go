@@ -85,6 +85,14 @@ func start(t testing.TB, args []string, env ...string) *process {
 // startAs is start with the program called by another one that becomes it.
 func startAs(t testing.TB, program, args []string, env ...string) *process {
 	t.Helper()
+	p := launch(t, program, args, env...)
+	p.awaitReady()
+	return p
+}
+
+// launch is startAs that waits for nothing.
+func launch(t testing.TB, program, args []string, env ...string) *process {
+	t.Helper()
 	port := devtest.FreePort(t)
 	p := &process{t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port), output: &syncBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(program[0], slices.Concat(program[1:], []string{"serve"}, args)...)
@@ -104,7 +112,6 @@ func startAs(t testing.TB, program, args []string, env ...string) *process {
 			t.Logf("output of the process:\n%s", p.output)
 		}
 	})
-	p.awaitReady()
 	return p
 }
 

@@ -11,12 +11,9 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/rueidis"
 
-	"flashsale/engine"
 	"flashsale/httpapi"
 	"flashsale/persist"
 )
@@ -55,7 +52,7 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	fmt.Println("settings, as they are in force:")
 	fmt.Print(describeSettings(parsed))
 
-	n, err := s.newNode(ctx)
+	n, err := s.waitingNode(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,68 +89,6 @@ func (s *serveCmd) chooseAdminToken() error {
 	return nil
 }
 
-// node is one process: its connections and its services.
-type node struct {
-	redis   rueidis.Client
-	pool    *pgxpool.Pool
-	engine  *engine.Engine
-	store   *persist.Store
-	keeper  *persist.Keeper
-	metrics *metrics.Set
-	door    door
-}
-
-// newNode connects to both stores and checks that they belong together.
-func (s *serveCmd) newNode(ctx context.Context) (*node, error) {
-	n := &node{metrics: metrics.NewSet()}
-	if err := n.connect(ctx, s); err != nil {
-		n.close()
-		return nil, err
-	}
-	return n, nil
-}
-
-func (n *node) connect(ctx context.Context, s *serveCmd) (err error) {
-	if err := s.checkPartitions(); err != nil {
-		return err
-	}
-	if n.door, err = s.newDoor(ctx); err != nil {
-		return err
-	}
-	if n.pool, err = persist.Connect(ctx, s.databaseURL(), s.Partitions); err != nil {
-		return fmt.Errorf("DATABASE_URL or DATABASE_HOST (--dev starts one): %w", err)
-	}
-	if err := prepareSchema(ctx, n.pool, s.NodeEnv != production); err != nil {
-		return err
-	}
-	if err := persist.EnsurePartitions(ctx, n.pool, s.Partitions); err != nil {
-		return err
-	}
-	if n.redis, err = engine.Connect(ctx, s.redisURL()); err != nil {
-		return fmt.Errorf("REDIS_URL or REDIS_HOST (--dev starts one): %w", err)
-	}
-	config := s.engineConfig(s.Partitions)
-	config.Metrics = n.metrics
-	if n.engine, err = engine.New(n.redis, config); err != nil {
-		return err
-	}
-	if err := n.engine.ClaimKeyspace(ctx); err != nil {
-		return err
-	}
-	if n.engine.Durability() == engine.DurabilityReplicated {
-		if err := n.engine.RequireReplicas(ctx); err != nil {
-			return fmt.Errorf("DURABILITY: %w", err)
-		}
-	}
-	n.store = persist.NewStore(n.pool, n.engine)
-	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
-		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: config.LockTTL, IdempotencyTTL: config.KeyTTL,
-		Metrics: n.metrics,
-	})
-	n.store.WatchDrain(n.keeper)
-	return nil
-}
-
 var errSchemaBehind = errors.New("the ledger's schema is behind this version: run `flashsale migrate up` first")
 
 // prepareSchema brings the ledger's schema up in development, and elsewhere refuses one that is behind.
@@ -174,15 +109,6 @@ func prepareSchema(ctx context.Context, pool *pgxpool.Pool, migrate bool) error 
 	return nil
 }
 
-func (n *node) close() {
-	if n.redis != nil {
-		n.redis.Close()
-	}
-	if n.pool != nil {
-		n.pool.Close()
-	}
-}
-
 // serve runs the process's services, and host beside them, until ctx ends or one of them does. The door is the first to
 // be shut: requests in flight still find the engine, and what the engine has confirmed still finds the drainer.
 func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host service) error {
@@ -191,15 +117,14 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return fmt.Errorf("FRONTEND_URL: %w", err)
 	}
 	config := httpapi.Config{
-		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, MaxHold: n.engine.MaxHold(),
+		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, MaxHold: s.HoldMax,
 		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof,
 	}
 	if err := s.applyGuards(&config); err != nil {
 		return err
 	}
 	server := httpapi.New(httpapi.Deps{
-		Reserver: persist.NewReserver(n.store), Transitions: n.store, Orders: n.store, Catalog: n.store,
-		Checks: []httpapi.Check{{Name: "redis", Probe: n.engine.Ping}, {Name: "postgres", Probe: n.store.Ping}},
+		Checks: []httpapi.Check{{Name: "redis", Probe: n.pingRedis}, {Name: "postgres", Probe: n.pingLedger}},
 	}, config)
 	serveMetrics, err := s.listenMetrics(ctx, server)
 	if err != nil {
@@ -208,8 +133,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 	err = runInOrder(ctx,
 		func(ctx context.Context) error { return server.Serve(ctx, ln) },
 		host,
-		n.engine.Run,
-		n.keeper.Run,
+		func(ctx context.Context) error { return n.work(ctx, s, server) },
 		n.door.run,
 		serveMetrics,
 	)
@@ -219,6 +143,9 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 
 // backlog is how many orders wait for the ledger, as far as this process knows.
 func (n *node) backlog() (orders int64) {
+	if n.engine == nil {
+		return 0
+	}
 	for partition := range n.engine.Partitions() {
 		orders += n.engine.State(partition).Backlog
 	}
@@ -236,7 +163,7 @@ func (n *node) welcome(ctx context.Context, s *serveCmd, address, psql string) e
 			greet(address, product, s.AdminToken, psql)
 		}
 	}
-	slog.Info("open", "address", "http://"+address, "version", version)
+	slog.Info("listening", "address", "http://"+address, "version", version)
 	<-ctx.Done()
 	slog.Info("closed; draining the log")
 	return nil
@@ -250,8 +177,13 @@ func (n *node) demo(ctx context.Context) (string, error) {
 	return ensureDemo(ctx, n.store)
 }
 
-// awaitOpen waits until all partitions take orders.
+// awaitOpen waits until the stores are there and all partitions take orders.
 func (n *node) awaitOpen(ctx context.Context) error {
+	select {
+	case <-n.connected:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for partition := range n.engine.Partitions() {
 		if err := n.engine.AwaitOpen(ctx, partition); err != nil {
 			return err
