@@ -34,9 +34,9 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option.ConnWriteTimeout = connWriteTimeout
 	option.DisableCache = true
 	option.DisableRetry = true // what may be repeated is decided here, not there
-	client, err := rueidis.NewClient(option)
+	client, err := newRelay(option)
 	if err != nil {
-		return nil, fmt.Errorf("connect to redis: %w", err)
+		return nil, err
 	}
 	if err := checkServer(ctx, client); err != nil {
 		client.Close()

@@ -158,6 +158,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		workers.Go(func() { e.sweep(ctx, p) })
 	}
+	workers.Go(func() { e.watchClient(ctx) })
 	<-ctx.Done()
 	for _, p := range e.partitions {
 		for _, l := range p.lanes() {

@@ -62,6 +62,9 @@ func (k Keys) All() []string {
 // keyspaceKey names the record of how many partitions a Redis was first used with.
 func keyspaceKey(prefix string) string { return prefix + ":keyspace" }
 
+// anchorKey names nothing: whoever asks for it is led to the server of a partition.
+func anchorKey(prefix string, partition int) string { return fmt.Sprintf("%s:{p%02d}", prefix, partition) }
+
 // fenceKey names what is written where replicas are waited for and nothing else was written on the connection. It says
 // nothing.
 func fenceKey(prefix string, partition int) string {

@@ -28,7 +28,7 @@ func (e *Engine) Connect(ctx context.Context, partition int) (*Link, error) {
 	client, release := e.client.Dedicate()
 	l := &Link{
 		partition: partition, client: client, release: release, reply: linkReplyTimeout,
-		anchor: fmt.Sprintf("%s:{p%02d}", e.config.Prefix, partition),
+		anchor: anchorKey(e.config.Prefix, partition),
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.reply)
 	defer cancel()

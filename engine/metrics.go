@@ -12,9 +12,11 @@ type engineMetrics struct {
 	shed         *metrics.Counter
 	failedCalls  *metrics.Counter
 	shortFences  *metrics.Counter
-	expired      *metrics.Counter
-	batchSize    *metrics.PrometheusHistogram
-	redisSeconds *metrics.PrometheusHistogram
+
+	clientsRenewed *metrics.Counter
+	expired        *metrics.Counter
+	batchSize      *metrics.PrometheusHistogram
+	redisSeconds   *metrics.PrometheusHistogram
 }
 
 var (
@@ -24,13 +26,14 @@ var (
 
 func newEngineMetrics(set *metrics.Set) *engineMetrics {
 	return &engineMetrics{
-		gateRefusals: set.NewCounter("flashsale_gate_refusals_total"),
-		shed:         set.NewCounter("flashsale_shed_total"),
-		failedCalls:  set.NewCounter("flashsale_redis_failed_calls_total"),
-		shortFences:  set.NewCounter("flashsale_replica_waits_short_total"),
-		expired:      set.NewCounter("flashsale_holds_expired_total"),
-		batchSize:    set.NewPrometheusHistogramExt("flashsale_batch_orders", batchSizeBounds),
-		redisSeconds: set.NewPrometheusHistogramExt("flashsale_redis_call_seconds", redisSecondsBounds),
+		gateRefusals:   set.NewCounter("flashsale_gate_refusals_total"),
+		shed:           set.NewCounter("flashsale_shed_total"),
+		failedCalls:    set.NewCounter("flashsale_redis_failed_calls_total"),
+		shortFences:    set.NewCounter("flashsale_replica_waits_short_total"),
+		clientsRenewed: set.NewCounter("flashsale_redis_clients_renewed_total"),
+		expired:        set.NewCounter("flashsale_holds_expired_total"),
+		batchSize:      set.NewPrometheusHistogramExt("flashsale_batch_orders", batchSizeBounds),
+		redisSeconds:   set.NewPrometheusHistogramExt("flashsale_redis_call_seconds", redisSecondsBounds),
 	}
 }
 

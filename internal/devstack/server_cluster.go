@@ -22,11 +22,14 @@ const (
 	portTries = 3
 )
 
-// clusterNode is one primary of a cluster.
+// clusterNode is one server of a cluster.
 type clusterNode struct {
 	server    *child
 	port, bus int
 }
+
+// clusterNodeTimeout is after how many ms of silence a node is taken for dead.
+const clusterNodeTimeout = 1000
 
 func (n clusterNode) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)) }
 
@@ -34,45 +37,74 @@ func (n clusterNode) ask(ctx context.Context, command ...string) (string, error)
 	return Ask(ctx, "tcp", n.address(), command...)
 }
 
-// Cluster is a Redis Cluster on temporary data, of primaries without replicas.
+// Cluster is a Redis Cluster on temporary data.
 type Cluster struct {
-	dir   string
-	nodes []clusterNode
+	dir       string
+	primaries int
+	nodes     []clusterNode // the primaries, then the replica of each, if they have any
 }
 
-// NewCluster starts a Redis Cluster of that many primaries and returns once every
-// one of them reports cluster_state:ok. Close ends it.
-func NewCluster(ctx context.Context, primaries int) (*Cluster, error) {
+// NewCluster starts a Redis Cluster of that many primaries, each with one replica
+// or none, and returns once every node reports cluster_state:ok and every replica
+// follows. Close ends it.
+func NewCluster(ctx context.Context, primaries int, replicas bool) (*Cluster, error) {
 	found, err := redisProgram(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	c := &Cluster{}
+	c := &Cluster{primaries: primaries}
+	size := primaries
+	if replicas {
+		size = 2 * primaries
+	}
 	if c.dir, err = makeTemporaryDir(); err != nil {
 		return nil, err
 	}
-	for i := range primaries {
+	for i := range size {
 		node, err := startClusterNode(ctx, found, filepath.Join(c.dir, "node-"+strconv.Itoa(i)))
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		c.nodes = append(c.nodes, node)
 	}
-	if err := joinCluster(ctx, c.nodes); err != nil {
+	if err := joinCluster(ctx, c.nodes, primaries); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// Addresses are those of the primaries, like 127.0.0.1:40001.
+// Addresses are those of all nodes, like 127.0.0.1:40001, the first primaries first.
 func (c *Cluster) Addresses() []string {
 	var addresses []string
 	for _, node := range c.nodes {
 		addresses = append(addresses, node.address())
 	}
 	return addresses
+}
+
+// KillOwner ends the node that serves a key's slot, and has keys in it, with SIGKILL
+// and returns its address.
+func (c *Cluster) KillOwner(ctx context.Context, key string) (string, error) {
+	for _, node := range c.nodes {
+		if node.server.ended() {
+			continue
+		}
+		slot, err := node.ask(ctx, "CLUSTER", "KEYSLOT", key)
+		if err != nil {
+			continue
+		}
+		owned, err := node.ask(ctx, "CLUSTER", "COUNTKEYSINSLOT", slot)
+		if err != nil || owned == "0" {
+			continue
+		}
+		role, err := node.ask(ctx, "INFO", "replication")
+		if err == nil && strings.Contains(role, "role:master") {
+			return node.address(), node.server.kill()
+		}
+	}
+	return "", fmt.Errorf("no living primary has keys in the slot of %s", key)
 }
 
 // Close kills the servers side by side and removes their data.
@@ -98,7 +130,8 @@ func startClusterNode(ctx context.Context, p *program, dir string) (clusterNode,
 			"port " + strconv.Itoa(port),
 			"cluster-enabled yes",
 			"cluster-port " + strconv.Itoa(bus),
-			"cluster-node-timeout 5000",
+			"cluster-node-timeout " + strconv.Itoa(clusterNodeTimeout),
+			"repl-diskless-sync-delay 0",
 		}}
 		if err := r.prepare(); err != nil {
 			return clusterNode{}, err
@@ -142,16 +175,19 @@ func listeningPort(l net.Listener) int {
 	return address.Port
 }
 
-// joinCluster deals out the slots in equal ranges and introduces the nodes.
-func joinCluster(ctx context.Context, nodes []clusterNode) error {
+// joinCluster deals out the slots in equal ranges to the primaries, introduces the
+// nodes, and has the others follow.
+func joinCluster(ctx context.Context, nodes []clusterNode, primaries int) error {
 	for i, node := range nodes {
-		from, to := i*clusterSlots/len(nodes), (i+1)*clusterSlots/len(nodes)-1
 		epoch := strconv.Itoa(i + 1) // Distinct ones spare the nodes a vote.
 		if _, err := node.ask(ctx, "CLUSTER", "SET-CONFIG-EPOCH", epoch); err != nil {
 			return err
 		}
-		if _, err := node.ask(ctx, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(from), strconv.Itoa(to)); err != nil {
-			return err
+		if i < primaries {
+			from, to := i*clusterSlots/primaries, (i+1)*clusterSlots/primaries-1
+			if _, err := node.ask(ctx, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(from), strconv.Itoa(to)); err != nil {
+				return err
+			}
 		}
 		other := nodes[0]
 		if i == 0 {
@@ -167,7 +203,34 @@ func joinCluster(ctx context.Context, nodes []clusterNode) error {
 			return fmt.Errorf("node %s: %w", node.address(), err)
 		}
 	}
+	return attachReplicas(ctx, nodes, primaries)
+}
+
+// attachReplicas has each node behind the primaries follow one of them.
+func attachReplicas(ctx context.Context, nodes []clusterNode, primaries int) error {
+	for i, node := range nodes[primaries:] {
+		id, err := nodes[i].ask(ctx, "CLUSTER", "MYID")
+		if err != nil {
+			return err
+		}
+		if _, err := node.ask(ctx, "CLUSTER", "REPLICATE", id); err != nil {
+			return err
+		}
+	}
+	for i := range nodes[primaries:] {
+		if err := awaitReplicas(ctx, "tcp", nodes[i].address(), 1); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// awaitReplicas waits until a server has so many replicas that have caught up.
+func awaitReplicas(ctx context.Context, network, address string, count int) error {
+	return poll(ctx, func() (bool, error) {
+		info, err := Ask(ctx, network, address, "INFO", "replication")
+		return strings.Count(info, ",state=online,") >= count, err
+	})
 }
 
 func (n clusterNode) awaitCluster(ctx context.Context, size int) error {

@@ -35,8 +35,23 @@ func Postgres(t testing.TB) *PostgresServer {
 // addresses, like 127.0.0.1:40001, once every one of them reports cluster_state:ok.
 func Cluster(t testing.TB, primaries int) []string {
 	t.Helper()
-	cluster, err := devstack.NewCluster(t.Context(), primaries)
+	cluster, err := devstack.NewCluster(t.Context(), primaries, false)
 	return untilEnd(t, cluster, err).Addresses()
+}
+
+// ReplicatedCluster is Cluster with a replica for each primary; it fails over by itself, after a second or two.
+func ReplicatedCluster(t testing.TB, primaries int) *devstack.Cluster {
+	t.Helper()
+	cluster, err := devstack.NewCluster(t.Context(), primaries, true)
+	return untilEnd(t, cluster, err)
+}
+
+// Sentinel starts a Redis with one replica and three Sentinels that watch over them; it fails over by itself, after a second
+// or two. Settings are those of both servers.
+func Sentinel(t testing.TB, settings ...string) *devstack.Sentinel {
+	t.Helper()
+	group, err := devstack.NewSentinel(t.Context(), settings...)
+	return untilEnd(t, group, err)
 }
 
 // FreePort finds a port of 127.0.0.1 for a server of the test, such as a Redis with replicas:

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// relay is a client that can be replaced by a new one under those who use it: after a failover one may be left that never
+// finds its way again (rueidis issue 929).
+type relay struct {
+	option rueidis.ClientOption
+	client atomic.Pointer[rueidis.Client]
+}
+
+func newRelay(option rueidis.ClientOption) (*relay, error) {
+	r := &relay{option: option}
+	client, err := r.dial()
+	if err != nil {
+		return nil, err
+	}
+	r.client.Store(&client)
+	return r, nil
+}
+
+func (r *relay) dial() (rueidis.Client, error) {
+	client, err := rueidis.NewClient(r.option)
+	if err != nil {
+		return nil, fmt.Errorf("connect to redis: %w", err)
+	}
+	return client, nil
+}
+
+func (r *relay) now() rueidis.Client { return *r.client.Load() }
+
+// replace puts another client in force. The old one is closed, which waits for what is under way on it.
+func (r *relay) replace(client rueidis.Client) {
+	old := r.client.Swap(&client)
+	go (*old).Close()
+}
+
+// What follows is rueidis.Client, by whichever client is in force.
+
+func (r *relay) B() rueidis.Builder { return r.now().B() }
+
+func (r *relay) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
+	return r.now().Do(ctx, cmd)
+}
+
+func (r *relay) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidis.RedisResult {
+	return r.now().DoMulti(ctx, multi...)
+}
+
+func (r *relay) Receive(ctx context.Context, subscribe rueidis.Completed, fn func(rueidis.PubSubMessage)) error {
+	return r.now().Receive(ctx, subscribe, fn)
+}
+
+func (r *relay) Close() { r.now().Close() }
+
+func (r *relay) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Duration) rueidis.RedisResult {
+	return r.now().DoCache(ctx, cmd, ttl)
+}
+
+func (r *relay) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL) []rueidis.RedisResult {
+	return r.now().DoMultiCache(ctx, multi...)
+}
+
+func (r *relay) DoStream(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResultStream {
+	return r.now().DoStream(ctx, cmd)
+}
+
+func (r *relay) DoMultiStream(ctx context.Context, multi ...rueidis.Completed) rueidis.MultiRedisResultStream {
+	return r.now().DoMultiStream(ctx, multi...)
+}
+
+func (r *relay) Dedicated(fn func(rueidis.DedicatedClient) error) error { return r.now().Dedicated(fn) }
+
+func (r *relay) Dedicate() (rueidis.DedicatedClient, func()) { return r.now().Dedicate() }
+
+func (r *relay) Nodes() map[string]rueidis.Client { return r.now().Nodes() }
+
+func (r *relay) Mode() rueidis.ClientMode { return r.now().Mode() }
+
+const (
+	// watchInterval is how often the client is asked for a sign of life.
+	watchInterval = time.Second
+	// brokenAfter is for how long it gives none before another one is tried beside it.
+	brokenAfter = 3 * time.Second
+	// watchTimeout bounds a sign of life.
+	watchTimeout = time.Second
+)
+
+// watchClient replaces the client until ctx ends whenever it reaches a partition's server no more and a new one does.
+func (e *Engine) watchClient(ctx context.Context) {
+	r, ok := e.client.(*relay)
+	if !ok {
+		return
+	}
+	var since time.Time // when it ceased to answer; zero = it does
+	for sleep(ctx, watchInterval) {
+		switch {
+		case e.reaches(ctx, r.now()):
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= brokenAfter && e.renew(ctx, r):
+			e.metrics.clientsRenewed.Inc()
+			slog.Warn("the redis client did not find its way back and was replaced", "silent_for", time.Since(since))
+			since = time.Time{}
+		}
+	}
+}
+
+// renew puts a new client in force if that reaches every partition.
+func (e *Engine) renew(ctx context.Context, r *relay) bool {
+	fresh, err := r.dial()
+	if err != nil {
+		return false // the servers are away, and the client is not to blame
+	}
+	if !e.reaches(ctx, fresh) {
+		fresh.Close()
+		return false
+	}
+	r.replace(fresh)
+	return true
+}
+
+// reaches tells whether a client has an answer from the server of every partition.
+func (e *Engine) reaches(ctx context.Context, client rueidis.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	asked := make([]rueidis.Completed, len(e.partitions))
+	for id := range e.partitions {
+		asked[id] = client.B().Exists().Key(anchorKey(e.config.Prefix, id)).Build()
+	}
+	replies, err := doMultiWithin(ctx, client, asked)
+	if err != nil {
+		return false
+	}
+	for _, reply := range replies {
+		if reply.Error() != nil {
+			return false
+		}
+	}
+	return true
+}
