@@ -34,7 +34,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option.ConnWriteTimeout = connWriteTimeout
 	option.DisableCache = true
 	option.DisableRetry = true // what may be repeated is decided here, not there
-	client, err := newRelay(option)
+	client, err := newRelay(&option)
 	if err != nil {
 		return nil, err
 	}

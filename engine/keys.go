@@ -63,7 +63,9 @@ func (k Keys) All() []string {
 func keyspaceKey(prefix string) string { return prefix + ":keyspace" }
 
 // anchorKey names nothing: whoever asks for it is led to the server of a partition.
-func anchorKey(prefix string, partition int) string { return fmt.Sprintf("%s:{p%02d}", prefix, partition) }
+func anchorKey(prefix string, partition int) string {
+	return fmt.Sprintf("%s:{p%02d}", prefix, partition)
+}
 
 // fenceKey names what is written where replicas are waited for and nothing else was written on the connection. It says
 // nothing.

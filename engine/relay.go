@@ -17,8 +17,8 @@ type relay struct {
 	client atomic.Pointer[rueidis.Client]
 }
 
-func newRelay(option rueidis.ClientOption) (*relay, error) {
-	r := &relay{option: option}
+func newRelay(option *rueidis.ClientOption) (*relay, error) {
+	r := &relay{option: *option}
 	client, err := r.dial()
 	if err != nil {
 		return nil, err
@@ -45,44 +45,57 @@ func (r *relay) replace(client rueidis.Client) {
 
 // What follows is rueidis.Client, by whichever client is in force.
 
+// B makes commands.
 func (r *relay) B() rueidis.Builder { return r.now().B() }
 
+// Do runs a command.
 func (r *relay) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
 	return r.now().Do(ctx, cmd)
 }
 
+// DoMulti runs commands that belong together.
 func (r *relay) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidis.RedisResult {
 	return r.now().DoMulti(ctx, multi...)
 }
 
+// Receive takes messages in.
 func (r *relay) Receive(ctx context.Context, subscribe rueidis.Completed, fn func(rueidis.PubSubMessage)) error {
 	return r.now().Receive(ctx, subscribe, fn)
 }
 
+// Close ends the client in force.
 func (r *relay) Close() { r.now().Close() }
 
+// DoCache runs a command whose reply may come from a cache.
 func (r *relay) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Duration) rueidis.RedisResult {
 	return r.now().DoCache(ctx, cmd, ttl)
 }
 
+// DoMultiCache is DoCache for several.
 func (r *relay) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL) []rueidis.RedisResult {
 	return r.now().DoMultiCache(ctx, multi...)
 }
 
+// DoStream runs a command whose reply is read piece by piece.
 func (r *relay) DoStream(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResultStream {
 	return r.now().DoStream(ctx, cmd)
 }
 
+// DoMultiStream is DoStream for several.
 func (r *relay) DoMultiStream(ctx context.Context, multi ...rueidis.Completed) rueidis.MultiRedisResultStream {
 	return r.now().DoMultiStream(ctx, multi...)
 }
 
+// Dedicated lends a connection to a function.
 func (r *relay) Dedicated(fn func(rueidis.DedicatedClient) error) error { return r.now().Dedicated(fn) }
 
+// Dedicate lends a connection.
 func (r *relay) Dedicate() (rueidis.DedicatedClient, func()) { return r.now().Dedicate() }
 
+// Nodes lists a client for each server.
 func (r *relay) Nodes() map[string]rueidis.Client { return r.now().Nodes() }
 
+// Mode says what kind of deployment it is.
 func (r *relay) Mode() rueidis.ClientMode { return r.now().Mode() }
 
 const (
