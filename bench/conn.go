@@ -1,13 +1,12 @@
 package bench
 
 import (
-	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fastjson"
+
+	"flashsale/bench/load"
 )
 
 // maxAnswer bounds the body of an answer, in bytes.
@@ -16,46 +15,29 @@ const maxAnswer = 1 << 20
 // idleConnection is how long a connection is kept while nothing is asked, as between two looks at the ledger.
 const idleConnection = time.Minute
 
-// target is where the server is.
-type target struct {
-	addr  string // host:port
-	base  string // URL without a slash at the end
-	isTLS bool
-}
-
-func parseTarget(raw string) (target, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return target{}, fmt.Errorf("%w: target: %w", ErrOptions, err)
-	}
-	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return target{}, fmt.Errorf("%w: target %q is not like http://host:port", ErrOptions, raw)
-	}
-	isTLS := u.Scheme == "https"
-	base := u.Scheme + "://" + u.Host + strings.TrimRight(u.Path, "/")
-	return target{addr: fasthttp.AddMissingPort(u.Host, isTLS), base: base, isTLS: isTLS}, nil
-}
-
-// conn is one connection to the server. It is for one goroutine at a time, and what it answers holds until it is asked
-// again.
+// conn is one connection to the server for what is not measured: making products, proving. It is for one goroutine at a
+// time, and what it answers holds until it is asked again.
 type conn struct {
 	host    *fasthttp.HostClient
 	base    string
 	timeout time.Duration
+	token   string // of buyers' routes
 	request *fasthttp.Request
 	answer  *fasthttp.Response
 	parser  fastjson.Parser
-	body    []byte // of orders, kept between them
 }
 
-func newConn(t target, timeout time.Duration) *conn {
+func newConn(t *load.Target, timeout time.Duration, token string) *conn {
+	uri := fasthttp.AcquireURI()
+	defer fasthttp.ReleaseURI(uri)
+	_ = uri.Parse(nil, []byte(t.Base)) // ParseTarget has read it already
+	isTLS := string(uri.Scheme()) == "https"
 	return &conn{
 		host: &fasthttp.HostClient{
-			Addr: t.addr, IsTLS: t.isTLS, Name: "flashsale-bench",
+			Addr: fasthttp.AddMissingPort(string(uri.Host()), isTLS), IsTLS: isTLS, Name: "flashsale-bench",
 			MaxConns: 1, MaxIdleConnDuration: idleConnection, MaxResponseBodySize: maxAnswer,
-			MaxIdemponentCallAttempts: 1, // a retry that nobody sees would be a measurement of something else
 		},
-		base: t.base, timeout: timeout, request: &fasthttp.Request{}, answer: &fasthttp.Response{},
+		base: t.Base, timeout: timeout, token: token, request: &fasthttp.Request{}, answer: &fasthttp.Response{},
 	}
 }
 
@@ -70,7 +52,7 @@ func (r reply) text(member string) string { return string(r.doc.GetStringBytes(m
 
 func (c *conn) get(path string) (reply, error) {
 	c.request.Reset()
-	return c.send(path)
+	return c.send(path, c.token)
 }
 
 // post sends JSON; token "" = without authorisation.
@@ -79,14 +61,20 @@ func (c *conn) post(path string, body []byte, token string) (reply, error) {
 	h := &c.request.Header
 	h.SetMethod(fasthttp.MethodPost)
 	h.SetContentType("application/json")
-	if token != "" {
-		h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
-	}
 	c.request.SetBodyRaw(body)
-	return c.send(path)
+	return c.send(path, token)
 }
 
-func (c *conn) send(path string) (reply, error) {
+// getAs asks with another token.
+func (c *conn) getAs(path, token string) (reply, error) {
+	c.request.Reset()
+	return c.send(path, token)
+}
+
+func (c *conn) send(path, token string) (reply, error) {
+	if token != "" {
+		c.request.Header.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
+	}
 	c.request.SetRequestURI(c.base + path)
 	c.request.SetTimeout(c.timeout)
 	if err := c.host.Do(c.request, c.answer); err != nil {

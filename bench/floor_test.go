@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"flashsale/bench/load"
 )
 
 func TestFloor(t *testing.T) {
@@ -18,9 +20,9 @@ func TestFloor(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Floor(ctx, ln) }()
 
-	where, err := parseTarget("http://" + ln.Addr().String())
+	where, err := load.ParseTarget("http://" + ln.Addr().String())
 	require.NoError(t, err)
-	c := newConn(where, 10*time.Second)
+	c := newConn(&where, 10*time.Second, "")
 	defer c.close()
 
 	placed, err := c.post("/orders", []byte("anything"), "")

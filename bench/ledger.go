@@ -10,42 +10,34 @@ import (
 // missingRounds is how many times one after another an order must be missing before it counts as lost.
 const missingRounds = 3
 
-// ledgerResult is what became of the accepted orders after the sale.
-type ledgerResult struct {
-	durable  int64         // orders that the ledger has
-	elapsed  time.Duration // from the first look to the last
-	breaches []Breach
-}
-
 // ledgerWatch asks for orders until each has come to an end.
 type ledgerWatch struct {
-	*rush
-	ids       []string
+	*sale
+	orders    []order
 	standings []standing
 	missing   []int // rounds one after another
 	open      []int // indexes of orders that are not at an end
+	elapsed   time.Duration
 }
 
-// awaitLedger waits, for at most LedgerWait, until every order is durable. All of them are asked for, by their ids.
-func (r *rush) awaitLedger(ctx context.Context, ids []string) (ledgerResult, error) {
-	w := &ledgerWatch{rush: r, ids: ids, standings: make([]standing, len(ids)), missing: make([]int, len(ids))}
-	for i := range ids {
+// awaitLedger waits, for at most LedgerWait, until every one of these orders is durable. All of them are asked for.
+func (s *sale) awaitLedger(ctx context.Context, orders []order) (*ledgerWatch, error) {
+	w := &ledgerWatch{sale: s, orders: orders, standings: make([]standing, len(orders)), missing: make([]int, len(orders))}
+	for i := range orders {
 		w.open = append(w.open, i)
 	}
-	shown := showProgress(r.Out, "ledger", len(ids))
 	begin := time.Now()
-	w.watch(ctx, shown)
-	elapsed := time.Since(begin)
-	shown.stop()
-	result := ledgerResult{durable: w.count(standingDurable), elapsed: elapsed}
+	w.watch(ctx)
+	w.elapsed = time.Since(begin)
 	if err := ctx.Err(); err != nil {
-		return result, fmt.Errorf("wait for the ledger: %w", err)
+		return w, fmt.Errorf("wait for the ledger: %w", err)
 	}
-	result.breaches = w.breaches()
-	return result, nil
+	return w, nil
 }
 
-func (w *ledgerWatch) watch(ctx context.Context, shown *progress) {
+func (w *ledgerWatch) watch(ctx context.Context) {
+	shown := showSteps(w.Out, "ledger", len(w.orders), nil)
+	defer shown.stop()
 	waiting, cancel := context.WithTimeout(ctx, w.LedgerWait)
 	defer cancel()
 	again := time.NewTicker(pollEvery)
@@ -69,7 +61,8 @@ func (w *ledgerWatch) watch(ctx context.Context, shown *progress) {
 func (w *ledgerWatch) round(ctx context.Context) {
 	w.inTurn(ctx, len(w.open), func(k, task int) {
 		i := w.open[task]
-		w.note(i, w.lookUp(w.conns[k], w.ids[i]))
+		st, _ := w.lookUp(w.provers[k], &w.orders[i])
+		w.note(i, st)
 	})
 	w.open = slices.DeleteFunc(w.open, w.ended)
 }
@@ -89,33 +82,36 @@ func (w *ledgerWatch) ended(i int) bool {
 		return true
 	case standingMissing:
 		return w.missing[i] >= missingRounds
-	case standingUnread, standingSold:
+	case standingUnread, standingEarly, standingSold:
 	}
 	return false
 }
 
-func (w *ledgerWatch) count(wanted standing) (n int64) {
+func (w *ledgerWatch) count(wanted ...standing) (n int64) {
 	for _, s := range w.standings {
-		if s == wanted {
+		if slices.Contains(wanted, s) {
 			n++
 		}
 	}
 	return n
 }
 
-func (w *ledgerWatch) breaches() []Breach {
-	var r rules
-	all := int64(len(w.ids))
+// check says what was found, of so many orders that there are.
+func (w *ledgerWatch) check(r *rules, placed int64) {
+	all := int64(len(w.orders))
+	r.scope("all %s orders, looked up one by one", grouped(all))
+	if placed > all {
+		r.scope("%s of %s orders, chosen by chance and looked up one by one", grouped(all), grouped(placed))
+	}
 	missing, other := w.count(standingMissing), w.count(standingOther)
-	late := w.count(standingSold) + w.count(standingUnread)
+	late := w.count(standingSold, standingUnread, standingEarly)
 	r.check(missing == 0, ruleFound, all, w.got(all-missing, standingMissing))
 	r.check(other == 0, ruleKept, all, w.got(all-other, standingOther))
 	r.check(late == 0, ruleDurable, fmt.Sprintf("%d within %s", all, w.LedgerWait),
-		w.got(all-late, standingSold, standingUnread))
-	return r.broken
+		w.got(all-late, standingSold, standingUnread, standingEarly))
 }
 
 // got says how many orders are right and names one that is not.
 func (w *ledgerWatch) got(right int64, wrong ...standing) string {
-	return fmt.Sprintf("%d, not %s", right, example(w.ids, w.standings, wrong))
+	return fmt.Sprintf("%d, not %s", right, example(w.orders, w.standings, wrong))
 }

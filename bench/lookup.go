@@ -12,36 +12,50 @@ type standing int
 const (
 	standingUnread  standing = iota // no answer that says anything
 	standingMissing                 // there is no such order
-	standingOther                   // it is there, but not sold: cancelled, failed, for another product
-	standingSold                    // confirmed
-	standingDurable                 // confirmed, and the ledger has it
+	standingOther                   // it is there, but not as it must be: in another state, for another product
+	standingEarly                   // it is there, and on its way to where it must be
+	standingSold                    // as it must be
+	standingDurable                 // as it must be, and the ledger has it
 )
 
-// statusConfirmed is the state of an order that was sold (DESIGN, Vocabulary).
-const statusConfirmed = "confirmed"
+// States of orders (DESIGN, Vocabulary).
+const (
+	statusPending   = "pending"
+	statusConfirmed = "confirmed"
+	statusCancelled = "cancelled"
+	statusExpired   = "expired"
+)
 
-func (r *rush) lookUp(c *conn, orderID string) standing {
-	answer, err := c.get("/orders/" + orderID)
+// lookUp asks for an order; state is the one it is in.
+func (s *sale) lookUp(c *conn, o *order) (st standing, state string) {
+	answer, err := c.get("/orders/" + o.id)
 	switch {
 	case err != nil:
-		return standingUnread
+		return standingUnread, ""
 	case answer.status == fasthttp.StatusNotFound:
-		return standingMissing
+		return standingMissing, ""
 	case answer.status != fasthttp.StatusOK || answer.doc == nil:
-		return standingUnread
-	case answer.text("status") != statusConfirmed || answer.text("productId") != r.Product:
-		return standingOther
-	case answer.doc.GetBool("durable"):
-		return standingDurable
+		return standingUnread, ""
 	}
-	return standingSold
+	state = answer.text("status")
+	switch {
+	case answer.text("productId") != s.products[o.product]:
+		return standingOther, state
+	case state == statusPending && o.want != statusPending:
+		return standingEarly, state
+	case o.want != "" && state != o.want:
+		return standingOther, state
+	case answer.doc.GetBool("durable"):
+		return standingDurable, state
+	}
+	return standingSold, state
 }
 
 // example names one of the orders that stand as they should not, to look for in logs.
-func example(ids []string, standings []standing, wrong []standing) string {
+func example(orders []order, standings []standing, wrong []standing) string {
 	for i, s := range standings {
 		if slices.Contains(wrong, s) {
-			return ids[i]
+			return orders[i].id
 		}
 	}
 	return ""

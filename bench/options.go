@@ -3,58 +3,94 @@ package bench
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strconv"
 	"time"
+
+	"flashsale/bench/load"
 )
 
-// Options say what [Rush] sells to whom. Values that are not positive, and texts that are empty, become the defaults.
+// Options say what [Run] sells to whom. Numbers that are 0 and texts that are empty become what suits the scenario.
 type Options struct {
 	Target     string // base URL of the server, such as http://127.0.0.1:3000; needed
-	AdminToken string // for `Authorization: Bearer`, to make the product; needed where the server asks for one
+	Scenario   string // name of one of [Scenarios]; default rush
+	AdminToken string // for `Authorization: Bearer`, to make products; needed where the server asks for one
+	Token      string // the same for buyers' routes; default none
 
-	Buyers      int    // who come, each with a user id of their own and for one unit; default 5000
-	Units       int64  // what there is to sell; default 1000
-	Connections int    // each with one request under way at most (closed loop); default 64
-	Product     string // id of the product, which must not exist yet; default bench-<unix time>-<random>
+	Buyers   int64   // user ids. Each comes once or, in a sale by Duration, in turn; 0 there = each visit another
+	Visits   int64   // most visits; default in a sale by number: as many as suit Buyers
+	Products int     // how many there are
+	Units    int64   // of each product
+	Zipf     float64 // how much the first products are wanted more: the k-th in proportion to 1/k^Zipf; 0 = all alike
 
-	Timeout    time.Duration // of each request; default 5 s
-	LedgerWait time.Duration // for the ledger to have every order, after the sale; default 30 s
+	Connections int           // each with one request under way at most; default 64
+	Rate        float64       // visits a second on a fixed schedule (open loop); 0 = as fast as the connections allow
+	Warmup      time.Duration // of a sale by Duration, not measured but proven
+	Duration    time.Duration // measured; 0 = until all have come
+	HoldSeconds int           // of the holds in the scenario of that name
+	Durability  string        // asked for with each order; "" = what the server does by default
+	Seed        uint64        // decides who comes when and for what; default 1
 
-	Out io.Writer // for progress: a bar on a terminal, lines elsewhere; nil = none
+	Product     string        // id of the product, with more than one the beginning of their ids; must not exist yet
+	Timeout     time.Duration // of each request; default 5 s
+	LedgerWait  time.Duration // for the ledger to have every order, after the sale; default 30 s
+	Lookups     int           // orders that are looked up one by one at the most; default 20,000
+	Shared      bool          // others order too, so that the ledger's counts of orders say nothing about this sale
+	DatabaseURL string        // of the ledger, to hold its rows against the orders one by one; "" = not
+
+	Environment Environment // for the report
+	Out         io.Writer   // for progress: a bar on a terminal, lines elsewhere; nil = none
 }
 
 // Defaults of [Options].
 const (
-	DefaultBuyers      = 5000
-	DefaultUnits       = 1000
-	DefaultConnections = 64
-	DefaultTimeout     = 5 * time.Second
-	DefaultLedgerWait  = 30 * time.Second
+	DefaultLedgerWait = 30 * time.Second
+	DefaultLookups    = 20_000
 )
 
 // Bounds of [Options].
 const (
-	maxBuyers      = 10_000_000 // their order ids are kept in memory
-	maxUnits       = 1_000_000_000_000
-	maxConnections = 10_000
+	maxBuyers     = 1_000_000_000
+	maxUnits      = 1_000_000_000_000
+	maxProducts   = 100_000
+	maxProductLen = 50 // a number may follow
 )
 
-// ErrOptions is what [Rush] wraps when it was asked for something that it can't do.
-var ErrOptions = errors.New("bench options")
+// ErrOptions is what [Run] wraps when it was asked for something that it can't do.
+var ErrOptions = load.ErrOptions
 
-// productRule is what the server asks of product ids (DESIGN, Vocabulary). It also makes them fit for paths and JSON.
-var productRule = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
+// What the server asks of product ids and durability (DESIGN, Vocabulary). It also makes them fit for paths and JSON.
+var (
+	productRule    = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+	durabilityRule = regexp.MustCompile(`^[a-z]*$`)
+	tokenRule      = regexp.MustCompile(`^[[:graph:]]*$`)
+)
 
-func (o Options) withDefaults() Options {
-	o.Buyers = orDefault(o.Buyers, DefaultBuyers)
-	o.Units = orDefault(o.Units, DefaultUnits)
-	o.Connections = orDefault(o.Connections, DefaultConnections)
-	o.Timeout = orDefault(o.Timeout, DefaultTimeout)
+func (o Options) withDefaults(s *Scenario) Options { //nolint:gocritic // once a run
+	o.Scenario = s.Name
+	o.Buyers = orDefault(o.Buyers, s.defaults.Buyers)
+	o.Products = orDefault(o.Products, max(1, s.defaults.Products))
+	o.Units = orDefault(o.Units, s.defaults.Units)
+	o.HoldSeconds = orDefault(o.HoldSeconds, s.defaults.HoldSeconds)
+	if o.Zipf == 0 {
+		o.Zipf = s.defaults.Zipf
+	}
+	if o.Duration == 0 && o.Visits == 0 {
+		o.Duration = s.defaults.Duration
+	}
+	if o.Duration > 0 && o.Warmup == 0 {
+		o.Warmup = min(s.defaults.Warmup, o.Duration/4)
+	}
+	if o.Visits == 0 && (o.Duration == 0 || s.once) {
+		o.Visits = o.Buyers * max(1, s.visitsPerBuyer)
+	}
+	o.Connections = orDefault(o.Connections, load.DefaultConnections)
+	o.Timeout = orDefault(o.Timeout, load.DefaultTimeout)
 	o.LedgerWait = orDefault(o.LedgerWait, DefaultLedgerWait)
+	o.Lookups = orDefault(o.Lookups, DefaultLookups)
+	o.Seed = orDefault(o.Seed, 1)
 	if o.Product == "" {
 		o.Product = freshProduct(time.Now())
 	}
@@ -66,21 +102,30 @@ func (o Options) withDefaults() Options {
 
 func (o *Options) check() error {
 	switch {
-	case !productRule.MatchString(o.Product):
-		return fmt.Errorf("%w: product %q is not %s", ErrOptions, o.Product, productRule)
-	case o.Buyers > maxBuyers:
-		return fmt.Errorf("%w: %d buyers, at most %d", ErrOptions, o.Buyers, maxBuyers)
-	case o.Units > maxUnits:
-		return fmt.Errorf("%w: %d units, at most %d", ErrOptions, o.Units, maxUnits)
-	case o.Connections > maxConnections:
-		return fmt.Errorf("%w: %d connections, at most %d", ErrOptions, o.Connections, maxConnections)
+	case len(o.Product) > maxProductLen || !productRule.MatchString(o.Product):
+		return fmt.Errorf("%w: product %q is not up to %d of %s", ErrOptions, o.Product, maxProductLen, productRule)
+	case o.Buyers < 0 || o.Buyers > maxBuyers:
+		return fmt.Errorf("%w: buyers: from 0 to %d", ErrOptions, maxBuyers)
+	case o.Units < 0 || o.Units > maxUnits:
+		return fmt.Errorf("%w: units: from 0 to %d", ErrOptions, int64(maxUnits))
+	case o.Products < 0 || o.Products > maxProducts:
+		return fmt.Errorf("%w: products: from 0 to %d", ErrOptions, maxProducts)
+	case o.HoldSeconds < 0:
+		return fmt.Errorf("%w: hold seconds below 0", ErrOptions)
+	case !durabilityRule.MatchString(o.Durability):
+		return fmt.Errorf("%w: durability %q is not a word", ErrOptions, o.Durability)
+	case !tokenRule.MatchString(o.Token) || !tokenRule.MatchString(o.AdminToken):
+		return fmt.Errorf("%w: a token has characters that no header takes", ErrOptions)
 	}
 	return nil
 }
 
-// orDefault returns the fallback for anything that is not positive.
-func orDefault[T int | int64 | time.Duration](value, fallback T) T {
-	if value <= 0 {
+// comeOnce is true where no buyer comes a second time.
+func (o *Options) comeOnce() bool { return o.Buyers == 0 || o.Visits > 0 && o.Visits <= o.Buyers }
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
 		return fallback
 	}
 	return value
@@ -90,4 +135,16 @@ func freshProduct(now time.Time) string {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails: it ends the process instead (crypto/rand)
 	return "bench-" + strconv.FormatInt(now.Unix(), 10) + "-" + hex.EncodeToString(random[:])
+}
+
+// productIDs returns the ids of all products.
+func (o *Options) productIDs() []string {
+	if o.Products == 1 {
+		return []string{o.Product}
+	}
+	ids := make([]string, o.Products)
+	for i := range ids {
+		ids[i] = o.Product + "-" + strconv.Itoa(i)
+	}
+	return ids
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"flashsale/bench/load"
 )
 
 // How often progress is shown.
@@ -17,23 +19,66 @@ const (
 	lineEvery  = time.Second            // elsewhere
 )
 
-// progress shows how far a stage is. Counting is one atomic addition; showing it is another goroutine's work, which
-// stop waits for.
+// progress shows how far a stage is; showing is another goroutine's work, which stop waits for.
 type progress struct {
-	done  atomic.Int64
+	done  *atomic.Int64
 	end   chan struct{}
 	ended chan struct{}
 }
 
-// showProgress begins a stage of so many steps. Who calls it calls stop.
-func showProgress(out io.Writer, stage string, steps int) *progress {
-	p := &progress{end: make(chan struct{}), ended: make(chan struct{})}
+// showSteps begins a stage of so many steps, which done counts; nil = its own counter. Who calls it calls stop.
+func showSteps(out io.Writer, stage string, steps int, done *atomic.Int64) *progress {
+	if done == nil {
+		done = &atomic.Int64{}
+	}
+	p := &progress{done: done, end: make(chan struct{}), ended: make(chan struct{})}
 	if isTerminal(out) && steps > 0 {
-		go p.run(paintEvery, painter(out, stage, steps))
+		bar := newBar(out, int64(steps), stage)
+		go p.run(paintEvery, func() { _ = bar.Set64(done.Load()) })
 	} else {
-		go p.run(lineEvery, liner(out, stage, steps))
+		go p.run(lineEvery, func() { printLine(out, "%s: %d of %d", stage, done.Load(), steps) })
 	}
 	return p
+}
+
+// showProgress shows a load that ends after so many visits, or after so long where that is not 0.
+func showProgress(out io.Writer, stage string, now func() load.Progress, visits int64, length time.Duration) *progress {
+	p := &progress{done: &atomic.Int64{}, end: make(chan struct{}), ended: make(chan struct{})}
+	paces := pace{now: now}
+	if !isTerminal(out) {
+		go p.run(lineEvery, func() { printLine(out, "%s: %s", stage, paces.text()) })
+		return p
+	}
+	bar := newBar(out, max(1, visits), stage)
+	if length > 0 {
+		bar = newBar(out, int64(length), stage)
+	}
+	go p.run(paintEvery, func() {
+		bar.Describe(stage + "  " + paces.text())
+		done := paces.last.Answers()
+		if length > 0 {
+			done = int64(paces.last.Elapsed)
+		}
+		_ = bar.Set64(min(done, bar.GetMax64()))
+	})
+	return p
+}
+
+// pace tells how fast a load is, from one look to the next.
+type pace struct {
+	now  func() load.Progress
+	last load.Progress
+}
+
+func (p *pace) text() string {
+	before := p.last
+	p.last = p.now()
+	rate := 0.0
+	if passed := p.last.Elapsed - before.Elapsed; passed > 0 {
+		rate = float64(p.last.Answers()-before.Answers()) / passed.Seconds()
+	}
+	return fmt.Sprintf("%s/s  accepted %s  refused %s  failed %s", grouped(int64(rate)),
+		grouped(p.last.Accepted), grouped(p.last.Refused), grouped(p.last.Failed))
 }
 
 func (p *progress) add(n int) { p.done.Add(int64(n)) }
@@ -44,17 +89,17 @@ func (p *progress) stop() {
 	<-p.ended
 }
 
-func (p *progress) run(every time.Duration, show func(done int64)) {
+func (p *progress) run(every time.Duration, show func()) {
 	defer close(p.ended)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.end:
-			show(p.done.Load())
+			show()
 			return
 		case <-tick.C:
-			show(p.done.Load())
+			show()
 		}
 	}
 }
@@ -66,13 +111,12 @@ func isTerminal(out io.Writer) bool {
 
 // Progress that can't be written is not worth an error.
 
-func liner(out io.Writer, stage string, steps int) func(int64) {
-	return func(done int64) { _, _ = fmt.Fprintf(out, "%s: %d of %d\n", stage, done, steps) }
+func printLine(out io.Writer, format string, values ...any) {
+	_, _ = fmt.Fprintf(out, format+"\n", values...)
 }
 
-func painter(out io.Writer, stage string, steps int) func(int64) {
-	bar := progressbar.NewOptions(steps,
-		progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(stage), progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(out) }))
-	return func(done int64) { _ = bar.Set64(done) }
+func newBar(out io.Writer, steps int64, stage string) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(steps,
+		progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(stage), progressbar.OptionSetWidth(24),
+		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(out) }))
 }

@@ -5,89 +5,173 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"flashsale/bench/load"
 )
 
-// Report is what a sale did. Rates are over SellingSeconds; counts of orders are orders of one unit each.
+// Report is what a sale did. Rates and latencies are of what was measured, after the warm-up; what is proven includes it.
 type Report struct {
-	Target      string `json:"target"`
-	Product     string `json:"product"`
-	Buyers      int    `json:"buyers"`
-	Units       int64  `json:"units"`
-	Connections int    `json:"connections"`
+	Scenario    string      `json:"scenario"`
+	About       string      `json:"about"`
+	Target      string      `json:"target"`
+	Product     string      `json:"product"` // id, with more than one the beginning of their ids
+	Started     time.Time   `json:"started"`
+	Settings    Settings    `json:"settings"`
+	Environment Environment `json:"environment"`
 
-	Accepted int64            `json:"accepted"` // answered 201
-	Refused  map[string]int64 `json:"refused"`  // answered 409, by code
-	Failed   map[string]int64 `json:"failed"`   // all others, by status and code or by error
+	// Of the operations that place orders.
+	Accepted          int64            `json:"accepted"` // answered 201
+	Refused           map[string]int64 `json:"refused"`  // answered 409, by code
+	Failed            map[string]int64 `json:"failed"`   // all others, by status and code or by error
+	AcceptedPerSecond float64          `json:"acceptedPerSecond"`
+	Latency           Latency          `json:"latency"` // accepted and refused
 
-	Found      int64 `json:"found"`      // of the failed: outcome not known at first, turned out to be placed
-	Unresolved int64 `json:"unresolved"` // of the failed: may have been placed or not, and nothing tells
+	Ops               []OpReport `json:"operations"`
+	RequestsPerSecond float64    `json:"requestsPerSecond"` // of all operations
+	Seconds           float64    `json:"seconds"`           // measured
+	Late              *Lateness  `json:"late,omitempty"`    // of an open loop
 
-	SellingSeconds    float64 `json:"sellingSeconds"` // from the first order sent to the last answer
-	AcceptedPerSecond float64 `json:"acceptedPerSecond"`
-	RequestsPerSecond float64 `json:"requestsPerSecond"` // accepted, refused and failed
+	WarmupSeconds float64     `json:"warmupSeconds"`
+	SlotSeconds   float64     `json:"slotSeconds"`
+	Slots         []load.Slot `json:"slots"` // answers over time, from the first order
+	Timeline      []Moment    `json:"timeline"`
+	LagAtEnd      Moment      `json:"lagAtEnd"` // right after the last answer
 
-	AcceptedLatency Latency `json:"acceptedLatency"`
-	RefusedLatency  Latency `json:"refusedLatency"`
-	Latency         Latency `json:"latency"` // accepted and refused
-
-	Stock         Stock   `json:"stock"`         // after the sale
-	Durable       int64   `json:"durable"`       // placed orders that the ledger was seen to have
-	LedgerSeconds float64 `json:"ledgerSeconds"` // from the end of the sale's checks until it had them
+	Placed        int64   `json:"placed"`     // orders, those of the warm-up and found ones too
+	Found         int64   `json:"found"`      // orders whose outcome was not known at first, and that turned out to be placed
+	Unresolved    int64   `json:"unresolved"` // orders that may have been placed or not, and nothing tells
+	Stock         Stock   `json:"stock"`      // of all products, after the sale
+	Durable       int64   `json:"durable"`    // looked-up orders that the ledger was seen to have
+	LedgerSeconds float64 `json:"ledgerSeconds"`
 
 	Proven     bool     `json:"proven"` // all checks were made and every rule holds
+	Claims     []Claim  `json:"claims"` // what was checked, and on what
 	Violations []Breach `json:"violations"`
 }
 
-// Stock is what the server says about the product, in units.
-type Stock struct {
-	Initial int64 `json:"initialStock"`
-	Current int64 `json:"currentStock"`
-	Held    int64 `json:"heldStock"`
-	Sold    int64 `json:"soldStock"`
+// Settings are those of the run.
+type Settings struct {
+	Buyers      int64   `json:"buyers"`
+	Visits      int64   `json:"visits,omitempty"`
+	Products    int     `json:"products"`
+	Units       int64   `json:"units"` // of each
+	Zipf        float64 `json:"zipf"`
+	Connections int     `json:"connections"`
+	Rate        float64 `json:"rate,omitempty"` // 0 = closed loop
+	Seconds     float64 `json:"seconds,omitempty"`
+	HoldSeconds int     `json:"holdSeconds,omitempty"`
+	Durability  string  `json:"durability,omitempty"`
+	Seed        uint64  `json:"seed"`
 }
 
-// Latency sums up how long requests took, from sending to the whole answer, in microseconds with three digits.
+// OpReport is what became of one operation.
+type OpReport struct {
+	Name              string           `json:"name"`
+	Accepted          int64            `json:"accepted"`
+	Refused           map[string]int64 `json:"refused"`
+	Failed            map[string]int64 `json:"failed"`
+	AcceptedPerSecond float64          `json:"acceptedPerSecond"`
+	AcceptedLatency   Latency          `json:"acceptedLatency"`
+	RefusedLatency    Latency          `json:"refusedLatency"`
+}
+
+// Lateness is how well an open loop kept its schedule.
+type Lateness struct {
+	Latency
+	Dropped int64 `json:"dropped"` // visits that were not begun: they were later than the timeout
+}
+
+// Latency sums up how long requests took until the whole answer was there, in microseconds with three digits.
 type Latency struct {
-	P50Us int64 `json:"p50Us"`
-	P95Us int64 `json:"p95Us"`
-	P99Us int64 `json:"p99Us"`
-	MaxUs int64 `json:"maxUs"`
+	P50Us   int64   `json:"p50Us"`
+	P95Us   int64   `json:"p95Us"`
+	P99Us   int64   `json:"p99Us"`
+	P999Us  int64   `json:"p999Us"`
+	P9999Us int64   `json:"p9999Us"`
+	MaxUs   int64   `json:"maxUs"`
+	Curve   []int64 `json:"curve,omitempty"` // at each of CurvePercentiles
 }
 
-func newReport(o *Options) Report {
+// CurvePercentiles are where the distribution of latencies is told.
+var CurvePercentiles = []float64{0, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.75, 99.9, 99.95, 99.975, 99.99}
+
+func newReport(s *sale) Report {
 	return Report{
-		Target: o.Target, Product: o.Product, Buyers: o.Buyers, Units: o.Units, Connections: o.Connections,
-		Refused: map[string]int64{}, Failed: map[string]int64{}, Violations: []Breach{},
+		Scenario: s.Scenario, About: s.scenario.About, Target: s.Target, Product: s.Product, Started: time.Now().UTC(),
+		Settings: Settings{
+			Buyers: s.Buyers, Visits: s.Visits, Products: s.Products, Units: s.Units, Zipf: s.Zipf,
+			Connections: s.Connections, Rate: s.Rate, Seconds: s.Duration.Seconds(), HoldSeconds: s.HoldSeconds,
+			Durability: s.Durability, Seed: s.Seed,
+		},
+		Environment: s.Environment,
+		Refused:     map[string]int64{}, Failed: map[string]int64{}, Claims: []Claim{}, Violations: []Breach{},
 	}
 }
 
 // count notes what the buyers saw.
-func (r *Report) count(t *tally, elapsed time.Duration) {
-	r.Accepted, r.Refused, r.Failed = int64(len(t.accepted)), t.refused, t.failed
-	r.Unresolved = t.nameless + int64(len(t.unknown))
-	r.SellingSeconds = elapsed.Seconds()
-	if r.SellingSeconds > 0 {
-		r.AcceptedPerSecond = float64(r.Accepted) / r.SellingSeconds
-		r.RequestsPerSecond = float64(r.requests()) / r.SellingSeconds
+func (r *Report) count(result *load.Result, s *sale) {
+	if len(result.Ops) == 0 {
+		return
 	}
-	r.AcceptedLatency, r.RefusedLatency = latencyOf(t.acceptedUs), latencyOf(t.refusedUs)
-	both := hdrhistogram.Import(t.acceptedUs.Export())
-	both.Merge(t.refusedUs)
-	r.Latency = latencyOf(both)
+	r.Seconds, r.WarmupSeconds = result.Seconds, result.WarmupSeconds
+	r.SlotSeconds, r.Slots = result.SlotSeconds, result.Slots
+	requests := int64(0)
+	answered := hdrhistogram.Import(result.Ops[0].AnsweredUs().Export())
+	for i := range result.Ops {
+		op := &result.Ops[i]
+		requests += op.Counts.All()
+		r.Ops = append(r.Ops, newOpReport(op, result))
+		if i >= s.scenario.placing {
+			continue
+		}
+		r.Accepted += op.Counts.Accepted
+		addAll(r.Refused, op.Counts.Refused)
+		addAll(r.Failed, op.Counts.Failed)
+		if i > 0 {
+			answered.Merge(op.AnsweredUs())
+		}
+	}
+	r.Latency = latencyOf(answered)
+	r.AcceptedPerSecond, r.RequestsPerSecond = result.PerSecond(r.Accepted), result.PerSecond(requests)
+	r.Placed = s.book.placed
+	if s.Rate > 0 {
+		r.Late = &Lateness{latencyOf(result.LateUs), result.Dropped}
+	}
+}
+
+func newOpReport(op *load.OpResult, result *load.Result) OpReport {
+	return OpReport{
+		Name: op.Name, Accepted: op.Counts.Accepted, Refused: op.Counts.Refused, Failed: op.Counts.Failed,
+		AcceptedPerSecond: result.PerSecond(op.Counts.Accepted),
+		AcceptedLatency:   latencyOf(op.AcceptedUs), RefusedLatency: latencyOf(op.RefusedUs),
+	}
+}
+
+func addAll(sum, more map[string]int64) {
+	for reason, n := range more {
+		sum[reason] += n
+	}
 }
 
 func latencyOf(h *hdrhistogram.Histogram) Latency {
-	return Latency{
-		P50Us: h.ValueAtQuantile(50), P95Us: h.ValueAtQuantile(95), P99Us: h.ValueAtQuantile(99), MaxUs: h.Max(),
+	l := Latency{
+		P50Us: h.ValueAtQuantile(50), P95Us: h.ValueAtQuantile(95), P99Us: h.ValueAtQuantile(99),
+		P999Us: h.ValueAtQuantile(99.9), P9999Us: h.ValueAtQuantile(99.99), MaxUs: h.Max(),
 	}
+	if h.TotalCount() == 0 {
+		return l
+	}
+	for _, p := range CurvePercentiles {
+		l.Curve = append(l.Curve, h.ValueAtQuantile(p))
+	}
+	return l
 }
 
 // settle notes what was found after the sale.
 func (r *Report) settle(s *settlement) {
 	r.Stock, r.Found, r.Unresolved = s.stock, int64(len(s.found)), s.unresolved
+	r.Placed += r.Found
 }
-
-func (r *Report) requests() int64 { return r.Accepted + total(r.Refused) + total(r.Failed) }
 
 // Verdict returns in one line whether the sale was correct.
 func (r *Report) Verdict() string {
@@ -97,9 +181,28 @@ func (r *Report) Verdict() string {
 	case !r.Proven:
 		return "NOT PROVEN: the sale or its checks did not come to their end"
 	}
-	verdict := fmt.Sprintf("sold exactly: %d of %d, nothing lost, nothing twice", r.Stock.Sold, r.Units)
-	if failed := total(r.Failed); failed > 0 {
-		verdict += fmt.Sprintf("; failed requests: %d", failed)
+	verdict := fmt.Sprintf("sold exactly: %s of %s, nothing lost, nothing twice", grouped(r.Stock.Sold), r.offered())
+	if failed := load.Total(r.allFailed()); failed > 0 {
+		verdict += "; failed requests: " + grouped(failed)
 	}
 	return verdict
+}
+
+// Endless is true where there was more on sale than anybody buys.
+func (r *Report) Endless() bool { return r.Settings.Units >= endless }
+
+// offered is what was on sale; more than anybody buys is called so.
+func (r *Report) offered() string {
+	if r.Endless() {
+		return "a stock without end"
+	}
+	return grouped(r.Settings.Units * int64(r.Settings.Products))
+}
+
+func (r *Report) allFailed() map[string]int64 {
+	all := map[string]int64{}
+	for i := range r.Ops {
+		addAll(all, r.Ops[i].Failed)
+	}
+	return all
 }

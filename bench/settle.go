@@ -2,10 +2,7 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // pollEvery is how often the server is asked again while something is not as it must become.
@@ -13,24 +10,33 @@ const pollEvery = 100 * time.Millisecond
 
 // settlement is what the sale looks like from outside once no order is under way.
 type settlement struct {
-	stock      Stock
-	found      []string // ids of unknown orders that turned out to be placed
-	unresolved int64    // orders of which nobody can tell
-	breaches   []Breach
+	rules
+	stock      Stock            // of all products together
+	found      []order          // whose placing was unknown, and that are there
+	ends       map[string]int64 // of those whose end was unknown, by state
+	unresolved int64            // orders of which nobody can tell whether they were placed
+	undecided  int64            // placed, but nobody can tell how they end
+	placed     []span           // by product
+	sold       []span
 }
 
-// settle finds out what became of the orders whose outcome is unknown and holds the stock against what was sold. Where
-// no outcome is unknown, the first look decides. Otherwise, or where the stock can't be read, it looks again, for at
-// most LedgerWait: an order without an answer may still be on its way.
-func (r *rush) settle(ctx context.Context, sold *tally) (settlement, error) {
-	waiting, cancel := context.WithTimeout(ctx, r.LedgerWait)
+// settle finds out what became of the orders whose outcome is unknown and holds the stock against what was sold. Where no
+// outcome is unknown and nothing was held, the first look decides. Otherwise, or where the stock can't be read, it looks
+// again, for at most LedgerWait: an order without an answer may still be on its way, and holds expire in their time.
+func (s *sale) settle(ctx context.Context) (settlement, error) {
+	patience := s.LedgerWait
+	if s.scenario.holds {
+		patience += time.Duration(s.HoldSeconds) * time.Second
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
-	certain := len(sold.unknown) == 0 && sold.nameless == 0
+	nameless := s.book.nameless()
+	certain := len(s.book.unsure) == 0 && nameless == 0 && !s.scenario.holds
 	for {
-		settled, err := r.look(ctx, sold)
-		resolved := len(settled.breaches) == 0 && settled.unresolved == sold.nameless
+		settled, err := s.look(ctx)
+		resolved := len(settled.broken) == 0 && settled.unresolved == nameless && settled.undecided == 0
 		if err == nil && (certain || resolved) {
 			return settled, nil
 		}
@@ -42,54 +48,79 @@ func (r *rush) settle(ctx context.Context, sold *tally) (settlement, error) {
 	}
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
+// look asks once.
+func (s *sale) look(ctx context.Context) (settlement, error) {
+	settled := settlement{
+		ends: map[string]int64{}, unresolved: s.book.nameless(),
+		placed: make([]span, len(s.products)), sold: make([]span, len(s.products)),
+	}
+	for i := range s.book.products {
+		p := &s.book.products[i]
+		settled.placed[i] = span{p.placed, p.placed + p.nameless}
+		settled.sold[i] = span{p.confirmed, p.confirmed + p.nameless}
+	}
+	s.lookUpUnsure(ctx, &settled)
+	err := s.checkStocks(ctx, &settled)
+	return settled, err
+}
+
+func (s *sale) lookUpUnsure(ctx context.Context, settled *settlement) {
+	unsure := s.book.unsure
+	standings, states := make([]standing, len(unsure)), make([]string, len(unsure))
+	s.inTurn(ctx, len(unsure), func(k, i int) { standings[i], states[i] = s.lookUp(s.provers[k], &unsure[i]) })
+	for i := range unsure {
+		settled.resolve(unsure[i], standings[i], states[i])
+	}
+}
+
+// resolve widens or narrows what is known by one order.
+func (t *settlement) resolve(o order, st standing, state string) {
+	placed, sold := &t.placed[o.product], &t.sold[o.product]
+	switch st {
+	case standingUnread, standingEarly:
+		sold.most++
+		if !o.placed {
+			placed.most++
+			t.unresolved++
+			return
 		}
+		t.undecided++
+		return
+	case standingSold, standingDurable, standingOther:
+	case standingMissing:
+		return
+	}
+	if state == statusConfirmed {
+		sold.least++
+		sold.most++
+	}
+	t.ends[state]++
+	if o.placed {
+		return
+	}
+	placed.least++
+	placed.most++
+	o.want = state
+	t.found = append(t.found, o)
+}
+
+func (s *sale) checkStocks(ctx context.Context, settled *settlement) error {
+	stocks, failures := make([]Stock, len(s.products)), make([]error, len(s.products))
+	s.inTurn(ctx, len(s.products), func(k, i int) { stocks[i], failures[i] = s.readStock(s.provers[k], s.products[i]) })
+	if err := firstError(append(failures, ctx.Err())...); err != nil {
+		return err
+	}
+	settled.scope("the product")
+	if len(stocks) > 1 {
+		settled.scope("each of all %s products", grouped(int64(len(stocks))))
+	}
+	for i := range stocks {
+		name := ""
+		if len(stocks) > 1 {
+			name = s.products[i]
+		}
+		settled.checkStock(name, &stocks[i], s.Units, settled.placed[i], settled.sold[i], s.book.products[i].soldOut)
+		settled.stock.add(&stocks[i])
 	}
 	return nil
-}
-
-// look asks once.
-func (r *rush) look(ctx context.Context, sold *tally) (settlement, error) {
-	var settled settlement
-	settled.unresolved = sold.nameless
-	r.lookUpUnknown(ctx, sold.unknown, &settled)
-	stock, err := r.readStock()
-	if err != nil {
-		return settled, fmt.Errorf("stock of %s: %w", r.Product, err)
-	}
-	settled.stock = stock
-	least := int64(len(sold.accepted) + len(settled.found))
-	settled.breaches = stockBreaches(&stock, r.Units, span{least, least + settled.unresolved}, sold.refused)
-	return settled, nil
-}
-
-func (r *rush) lookUpUnknown(ctx context.Context, ids []string, settled *settlement) {
-	standings := make([]standing, len(ids))
-	r.inTurn(ctx, len(ids), func(k, i int) { standings[i] = r.lookUp(r.conns[k], ids[i]) })
-	for i, s := range standings {
-		switch s {
-		case standingSold, standingDurable:
-			settled.found = append(settled.found, ids[i])
-		case standingUnread:
-			settled.unresolved++
-		case standingMissing, standingOther: // it was not placed, or holds no stock
-		}
-	}
-}
-
-func (r *rush) readStock() (Stock, error) {
-	answer, err := r.conns[0].get("/inventory/" + r.Product)
-	if err != nil {
-		return Stock{}, fmt.Errorf("GET /inventory: %w", err)
-	}
-	if err := expect(answer, fasthttp.StatusOK, "GET /inventory"); err != nil {
-		return Stock{}, err
-	}
-	return Stock{
-		Initial: answer.doc.GetInt64("initialStock"), Current: answer.doc.GetInt64("currentStock"),
-		Held: answer.doc.GetInt64("heldStock"), Sold: answer.doc.GetInt64("soldStock"),
-	}, nil
 }

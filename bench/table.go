@@ -5,82 +5,164 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"flashsale/bench/load"
 )
 
 // WriteTable writes the report for people: the verdict with every broken rule, then the figures. Errors are w's.
-func (r Report) WriteTable(w io.Writer) error { //nolint:gocritic // once a run; a value prints wherever it is
+func (r *Report) WriteTable(w io.Writer) error {
 	var page strings.Builder
-	page.WriteString(r.Verdict() + "\n")
+	page.WriteString(r.Scenario + ": " + r.Verdict() + "\n")
 	for _, b := range r.Violations {
 		page.WriteString("  - " + b.String() + "\n")
 	}
 	page.WriteString("\n" + r.figures() + "\n" + r.caption() + "\n")
+	page.WriteString(r.proof())
 	if _, err := io.WriteString(w, page.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
 }
 
+// proof lists the claims, gathered by what they were checked on.
+func (r *Report) proof() string {
+	var b strings.Builder
+	for _, group := range Gather(r.Claims) {
+		b.WriteString("\n" + group[0].Scope + ":\n")
+		for _, c := range group {
+			b.WriteString("  " + c.mark() + " " + c.Rule + "\n")
+		}
+	}
+	return b.String()
+}
+
+// Gather puts claims together that were checked on the same, in the order of the first of each.
+func Gather(claims []Claim) (groups [][]Claim) {
+	for _, c := range claims {
+		at := slices.IndexFunc(groups, func(g []Claim) bool { return g[0].Scope == c.Scope })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], c)
+	}
+	return groups
+}
+
+func (c Claim) mark() string {
+	if c.Holds {
+		return "✓"
+	}
+	return "✗"
+}
+
+// String returns the claim in one line.
+func (c Claim) String() string {
+	return c.mark() + " " + c.Rule + " (" + c.Scope + ")"
+}
+
 func (r *Report) figures() string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"orders", "count", "per s", "p50 ms", "p95 ms", "p99 ms", "max ms"})
+	t.AppendHeader(table.Row{"", "count", "per s", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms"})
 	columns := []table.ColumnConfig{}
-	for number := 2; number <= 7; number++ {
+	for number := 2; number <= 8; number++ {
 		columns = append(columns, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(columns)
-	t.AppendRow(r.row("accepted", r.Accepted, &r.AcceptedLatency))
-	t.AppendRow(r.row("refused", total(r.Refused), &r.RefusedLatency))
-	appendReasons(t, r.Refused)
-	t.AppendRow(r.row("failed", total(r.Failed), nil))
-	appendReasons(t, r.Failed)
-	t.AppendSeparator()
-	t.AppendRow(r.row("accepted + refused", r.Accepted+total(r.Refused), &r.Latency))
-	t.AppendRow(r.row("all", r.requests(), nil))
+	for i := range r.Ops {
+		if i > 0 {
+			t.AppendSeparator()
+		}
+		r.appendOp(t, &r.Ops[i])
+	}
 	return t.Render()
+}
+
+func (r *Report) appendOp(t table.Writer, op *OpReport) {
+	t.AppendRow(r.row(op.Name+" accepted", op.Accepted, &op.AcceptedLatency))
+	if refused := load.Total(op.Refused); refused > 0 {
+		t.AppendRow(r.row(op.Name+" refused", refused, &op.RefusedLatency))
+		appendReasons(t, op.Refused)
+	}
+	if failed := load.Total(op.Failed); failed > 0 {
+		t.AppendRow(r.row(op.Name+" failed", failed, nil))
+		appendReasons(t, op.Failed)
+	}
 }
 
 // row is a line of figures; without any request there are none.
 func (r *Report) row(name string, n int64, l *Latency) table.Row {
-	row := table.Row{name, n, fmt.Sprintf("%.0f", r.perSecond(n))}
+	row := table.Row{name, grouped(n), grouped(int64(r.perSecond(n) + 0.5))}
 	if l == nil || n == 0 {
 		return row
 	}
-	return append(row, milliseconds(l.P50Us), milliseconds(l.P95Us), milliseconds(l.P99Us), milliseconds(l.MaxUs))
+	return append(row, milliseconds(l.P50Us), milliseconds(l.P95Us), milliseconds(l.P99Us), milliseconds(l.P999Us),
+		milliseconds(l.MaxUs))
 }
 
 func (r *Report) perSecond(n int64) float64 {
-	if r.SellingSeconds <= 0 {
+	if r.Seconds <= 0 {
 		return 0
 	}
-	return float64(n) / r.SellingSeconds
+	return float64(n) / r.Seconds
 }
 
 func milliseconds(us int64) string { return fmt.Sprintf("%.2f", float64(us)/1000) }
 
 func appendReasons(t table.Writer, reasons map[string]int64) {
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-		t.AppendRow(table.Row{"  " + reason, reasons[reason]})
+		t.AppendRow(table.Row{"  " + reason, grouped(reasons[reason])})
 	}
 }
 
 func (r *Report) caption() string {
 	s := &r.Stock
 	lines := []string{
-		fmt.Sprintf("%s, product %s: %d buyers on %d connections in %.2f s",
-			r.Target, r.Product, r.Buyers, r.Connections, r.SellingSeconds),
-		fmt.Sprintf("stock: %d initial = %d current + %d held + %d sold", s.Initial, s.Current, s.Held, s.Sold),
-		fmt.Sprintf("ledger: has %d of %d orders, %.2f s after the sale", r.Durable, r.Accepted+r.Found, r.LedgerSeconds),
+		fmt.Sprintf("%s, product %s: %s in %.2f s, %s", r.Target, r.Product, r.crowd(), r.Seconds, r.loop()),
+		fmt.Sprintf("stock: %s initial = %s current + %s held + %s sold",
+			grouped(s.Initial), grouped(s.Current), grouped(s.Held), grouped(s.Sold)),
+		fmt.Sprintf("ledger: %s orders and %.2f s behind at the end; had %s of the orders looked up %.2f s later",
+			grouped(r.LagAtEnd.LagOrders), r.LagAtEnd.LagSeconds, grouped(r.Durable), r.LedgerSeconds),
 	}
 	if r.Found+r.Unresolved > 0 {
 		lines = append(lines, fmt.Sprintf("without an outcome at first: %d turned out to be placed, %d can't be told",
 			r.Found, r.Unresolved))
 	}
 	return strings.Join(lines, "\n")
+}
+
+func (r *Report) crowd() string {
+	if r.Settings.Buyers == 0 {
+		return "each visit another buyer"
+	}
+	return grouped(r.Settings.Buyers) + " buyers"
+}
+
+func (r *Report) loop() string {
+	text := grouped(int64(r.Settings.Connections)) + " connections"
+	if r.Late == nil {
+		return text + ", closed loop"
+	}
+	return fmt.Sprintf("%s, %s/s by schedule; begun late by p50 %s, p99 %s ms; dropped %d", text,
+		grouped(int64(r.Settings.Rate)), milliseconds(r.Late.P50Us), milliseconds(r.Late.P99Us), r.Late.Dropped)
+}
+
+// grouped writes a number with its thousands apart.
+func grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return sign + digits
 }

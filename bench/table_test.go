@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,15 +17,24 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func sampleReport() Report {
+	op := OpReport{
+		Name: "order", Accepted: 998, Refused: map[string]int64{"sold_out": 3990},
+		Failed:            map[string]int64{"503 overloaded": 10, "504 outcome_unknown": 2},
+		AcceptedPerSecond: 15968,
+		AcceptedLatency:   Latency{P50Us: 1250, P95Us: 2400, P99Us: 3100, P999Us: 9100, P9999Us: 12345, MaxUs: 12345},
+		RefusedLatency:    Latency{P50Us: 410, P95Us: 800, P99Us: 1100, P999Us: 1500, P9999Us: 5000, MaxUs: 5000},
+	}
 	return Report{
-		Target: "http://127.0.0.1:3000", Product: "bench-1752148800-00c0ffee", Buyers: 5000, Units: 1000, Connections: 64,
-		Accepted: 998, Refused: map[string]int64{"sold_out": 3990}, Failed: map[string]int64{"503 overloaded": 10, "504 outcome_unknown": 2},
-		Found:          2,
-		SellingSeconds: 0.0625, AcceptedPerSecond: 15968, RequestsPerSecond: 80000,
-		AcceptedLatency: Latency{P50Us: 1250, P95Us: 2400, P99Us: 3100, MaxUs: 12345},
-		RefusedLatency:  Latency{P50Us: 410, P95Us: 800, P99Us: 1100, MaxUs: 5000},
-		Latency:         Latency{P50Us: 500, P95Us: 1900, P99Us: 2800, MaxUs: 12345},
-		Stock:           Stock{Initial: 1000, Sold: 1000}, Durable: 1000, LedgerSeconds: 0.21, Proven: true, Violations: []Breach{},
+		Scenario: "rush", About: "a crowd for a small stock", Target: "http://127.0.0.1:3000", Product: "bench-1752148800-00c0ffee",
+		Started:  time.Date(2025, 7, 10, 12, 0, 0, 0, time.UTC),
+		Settings: Settings{Buyers: 5000, Visits: 5000, Products: 1, Units: 1000, Connections: 64, Seed: 1},
+		Accepted: 998, Refused: op.Refused, Failed: op.Failed, Ops: []OpReport{op},
+		Placed: 1000, Found: 2, Seconds: 0.0625, AcceptedPerSecond: 15968, RequestsPerSecond: 80000,
+		Latency:  Latency{P50Us: 500, P95Us: 1900, P99Us: 2800, P999Us: 9100, P9999Us: 12345, MaxUs: 12345},
+		LagAtEnd: Moment{Seconds: 0.07, LagOrders: 120, LagSeconds: 0.011},
+		Stock:    Stock{Initial: 1000, Sold: 1000}, Durable: 1000, LedgerSeconds: 0.21, Proven: true,
+		Claims:     []Claim{{Rule: ruleSold, Scope: "the product", Holds: true}},
+		Violations: []Breach{},
 	}
 }
 
@@ -35,8 +45,11 @@ func TestTables(t *testing.T) {
 		{Rule: ruleSold, Want: "1000", Got: "1003"},
 		{Rule: ruleFound, Want: "1000", Got: "999, not 0197f3a2-5c1e-7001-9a4b-3f6d2c8e1b70"},
 	}
-	quiet := Report{Target: "http://127.0.0.1:3000", Product: "demo", Buyers: 5000, Units: 1000, Connections: 64}
-	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet}
+	broken.Claims = []Claim{{Rule: ruleSold, Scope: "the product", Holds: false}}
+	quiet := Report{Scenario: "rush", Target: "http://127.0.0.1:3000", Product: "demo", Settings: broken.Settings}
+	open := sampleReport()
+	open.Settings.Rate, open.Late = 20_000, &Lateness{Latency: Latency{P50Us: 60, P99Us: 900}, Dropped: 3}
+	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer
@@ -65,7 +78,7 @@ func compareGolden(t *testing.T, path string, got []byte) {
 }
 
 func TestTableThatCannotBeWritten(t *testing.T) {
-	require.ErrorIs(t, sampleReport().WriteTable(brokenPipe{}), errPipe)
+	require.ErrorIs(t, (&Report{}).WriteTable(brokenPipe{}), errPipe)
 }
 
 var errPipe = errors.New("pipe is broken")

@@ -32,20 +32,40 @@ func (v *Violation) Error() string {
 	return "sale violated: " + strings.Join(lines, "; ")
 }
 
+// Claim is a rule that was checked, and on what.
+type Claim struct {
+	Rule  string `json:"rule"`
+	Scope string `json:"scope"` // what it was checked on: all of it, or how much
+	Holds bool   `json:"holds"`
+}
+
 // The rules, in the order in which they are checked.
 const (
 	ruleInitial   = "initialStock is what was put on sale"
 	ruleSum       = "currentStock + heldStock + soldStock = initialStock"
 	ruleNegative  = "no stock is below zero"
-	ruleOversold  = "no more orders are accepted than there are units"
-	ruleSold      = "soldStock = orders accepted"
-	ruleCurrent   = "currentStock = units - orders accepted"
+	ruleOversold  = "no more orders are confirmed than there are units"
+	ruleSold      = "soldStock = orders confirmed"
+	ruleHeld      = "no unit stays held"
+	ruleCurrent   = "currentStock = units - orders confirmed"
 	ruleUndersold = "sold_out is said only when nothing is left"
-	ruleRefusals  = "who comes once is refused for nothing but sold_out"
+	ruleSumAlways = "the stock adds up whenever it is read"
+	ruleRefusals  = "nobody is refused without a reason that the sale gives"
+	ruleOnce      = "no buyer gets more than the limit"
+	ruleKey       = "one key has one effect, and the same answer each time"
+	ruleReplayed  = "a repeated answer says that it is one"
+	ruleReads     = "the stock adds up for everyone who reads it"
+	ruleReadable  = "an order that was accepted can be read at once"
 	ruleDistinct  = "every order has an id of its own"
 	ruleFound     = "every accepted order can be looked up"
-	ruleKept      = "every accepted order stays confirmed"
+	ruleKept      = "every accepted order ends as its buyer was told"
 	ruleDurable   = "every accepted order reaches the ledger in time"
+	ruleLists     = "buyers' lists have what they were told, and nothing else"
+	ruleCounts    = "the ledger counts as many orders of each state as there are"
+	ruleRows      = "every accepted order is one row of the ledger"
+	ruleStray     = "the ledger has no order of this sale that nobody was told of"
+	ruleRowsSold  = "the ledger's sold units are its confirmed rows, and Redis' too"
+	ruleDead      = "no order of this sale is a dead letter"
 )
 
 // span is a count known only within bounds; both are the same where it is known.
@@ -60,49 +80,58 @@ func (s span) String() string {
 	return fmt.Sprintf("%d to %d", s.least, s.most)
 }
 
-// rules collects breaches.
-type rules struct{ broken []Breach }
+// rules collects what was checked.
+type rules struct {
+	claims []Claim
+	broken []Breach
+	on     string // scope of what is checked next
+}
 
-// check notes a breach unless the rule holds.
+func (r *rules) scope(format string, values ...any) { r.on = fmt.Sprintf(format, values...) }
+
+// check notes a rule, and a breach unless it holds. Checked again, it is the same claim, which holds if it always does;
+// only the first breach is told.
 func (r *rules) check(holds bool, rule string, want, got any) {
-	if !holds {
+	at := slices.IndexFunc(r.claims, func(c Claim) bool { return c.Rule == rule })
+	if at < 0 {
+		at = len(r.claims)
+		r.claims = append(r.claims, Claim{Rule: rule, Scope: r.on, Holds: true})
+	}
+	if holds {
+		return
+	}
+	if r.claims[at].Holds {
 		r.broken = append(r.broken, Breach{Rule: rule, Want: fmt.Sprint(want), Got: fmt.Sprint(got)})
 	}
+	r.claims[at].Holds = false
 }
 
-// stockBreaches holds the stock against the orders that were accepted, one unit each, and the refusals by code.
-func stockBreaches(s *Stock, units int64, accepted span, refused map[string]int64) []Breach {
-	var r rules
-	left := span{units - accepted.most, units - accepted.least}
+func (r *rules) add(other *rules) {
+	r.claims = append(r.claims, other.claims...)
+	r.broken = append(r.broken, other.broken...)
+}
+
+// checkStock holds the stock of one product against what its buyers were told.
+func (r *rules) checkStock(name string, s *Stock, units int64, placed, sold span, soldOut int64) {
+	where := func(text string) string {
+		if name == "" {
+			return text
+		}
+		return text + " (" + name + ")"
+	}
+	number := func(n int64) string { return where(strconv.FormatInt(n, 10)) }
+	left := span{units - sold.most, units - sold.least}
 	sum := s.Current + s.Held + s.Sold
 	lowest := min(s.Initial, s.Current, s.Held, s.Sold)
-	r.check(s.Initial == units, ruleInitial, units, s.Initial)
-	r.check(sum == s.Initial, ruleSum, s.Initial, fmt.Sprintf("%d + %d + %d = %d", s.Current, s.Held, s.Sold, sum))
-	r.check(lowest >= 0, ruleNegative, 0, lowest)
-	r.check(accepted.least <= units, ruleOversold, fmt.Sprintf("at most %d", units), accepted.least)
-	r.check(accepted.has(s.Sold), ruleSold, accepted, s.Sold)
-	r.check(left.has(s.Current), ruleCurrent, left, s.Current)
-	soldOut := refused[codeSoldOut]
-	r.check(soldOut == 0 || s.Current <= 0, ruleUndersold,
-		"0 left after a sold_out", fmt.Sprintf("%d left after %d sold_out", s.Current, soldOut))
-	r.check(total(refused) == soldOut, ruleRefusals, fmt.Sprintf("sold_out %d", soldOut), reasonsText(refused))
-	return r.broken
-}
-
-// distinctBreaches finds ids that two buyers got.
-func distinctBreaches(ids []string) []Breach {
-	var r rules
-	sorted := slices.Sorted(slices.Values(ids))
-	distinct := slices.Compact(slices.Clone(sorted))
-	twice := ""
-	for i := 1; i < len(sorted) && twice == ""; i++ {
-		if sorted[i] == sorted[i-1] {
-			twice = sorted[i]
-		}
-	}
-	r.check(twice == "", ruleDistinct, fmt.Sprintf("%d ids", len(ids)),
-		fmt.Sprintf("%d ids, twice such as %s", len(distinct), twice))
-	return r.broken
+	r.check(s.Initial == units, ruleInitial, units, number(s.Initial))
+	r.check(sum == s.Initial, ruleSum, s.Initial, where(fmt.Sprintf("%d + %d + %d = %d", s.Current, s.Held, s.Sold, sum)))
+	r.check(lowest >= 0, ruleNegative, 0, number(lowest))
+	r.check(sold.least <= units, ruleOversold, fmt.Sprintf("at most %d", units), number(sold.least))
+	r.check(sold.has(s.Sold), ruleSold, sold, number(s.Sold))
+	r.check(s.Held == 0, ruleHeld, 0, number(s.Held))
+	r.check(left.has(s.Current), ruleCurrent, left, number(s.Current))
+	r.check(soldOut == 0 || placed.most >= units, ruleUndersold,
+		"0 left after a sold_out", where(fmt.Sprintf("%d left after %d sold_out", units-placed.most, soldOut)))
 }
 
 // reasonsText lists what was counted, by name.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -23,17 +24,18 @@ func onNth(nth int, do func(s *shop, ctx *fasthttp.RequestCtx)) func(*shop, *fas
 // wrongShop does one thing wrong, which breaks exactly these rules.
 type wrongShop struct {
 	shop  *shop
+	sale  string        // scenario; default rush
 	wait  time.Duration // LedgerWait, where the shop never comes right
 	rules []string
 	text  string // in the error: both sides
 }
 
 func (w *wrongShop) check(t *testing.T) {
-	o := small(w.shop.open(t))
+	o := sample(w.shop.open(t), w.sale)
 	if w.wait > 0 {
 		o.LedgerWait = w.wait
 	}
-	report, err := Rush(t.Context(), o)
+	report, err := Run(t.Context(), o)
 	var violation *Violation
 	require.ErrorAs(t, err, &violation)
 	assert.Equal(t, w.rules, rulesOf(violation.Broken))
@@ -46,7 +48,10 @@ func (w *wrongShop) check(t *testing.T) {
 func checkAll(t *testing.T, shops map[string]wrongShop) {
 	t.Helper()
 	for name, w := range shops {
-		t.Run(name, w.check)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w.check(t)
+		})
 	}
 }
 
@@ -80,7 +85,7 @@ func TestRushFindsWrongStock(t *testing.T) {
 				s.stock.Current = 0
 				return true
 			}},
-			rules: []string{ruleSum, ruleOversold, ruleCurrent},
+			rules: []string{ruleSumAlways, ruleSum, ruleOversold, ruleCurrent},
 			text:  "want 20, got 0 + 0 + 21 = 21",
 		},
 		"goes below zero": {
@@ -88,7 +93,7 @@ func TestRushFindsWrongStock(t *testing.T) {
 				s.stock.Current, s.stock.Held = -1, 1
 				refuse(ctx, 409, "sold_out", "")
 			})},
-			rules: []string{ruleNegative, ruleCurrent},
+			rules: []string{ruleSumAlways, ruleNegative, ruleHeld, ruleCurrent},
 			text:  "want 0, got -1",
 		},
 		"has another stock than asked for": {
@@ -96,7 +101,7 @@ func TestRushFindsWrongStock(t *testing.T) {
 				s.stock.Initial = 21
 				refuse(ctx, 409, "sold_out", "")
 			})},
-			rules: []string{ruleInitial, ruleSum},
+			rules: []string{ruleSumAlways, ruleInitial, ruleSum},
 			text:  "want 20, got 21",
 		},
 		"undersells": {
@@ -120,8 +125,8 @@ func TestRushFindsWrongStock(t *testing.T) {
 				s.place()
 				refuse(ctx, 503, "overloaded", "")
 			})},
-			rules: []string{ruleSold, ruleCurrent},
-			text:  "soldStock = orders accepted: want 19, got 20",
+			rules: []string{ruleSold, ruleCurrent, ruleUndersold},
+			text:  "soldStock = orders confirmed: want 19, got 20",
 		},
 	})
 }
@@ -160,6 +165,40 @@ func TestRushFindsWrongOrders(t *testing.T) {
 			}},
 			rules: []string{ruleKept},
 			text:  "want 20, got 19, not order-4",
+		},
+		"has another row": {
+			shop:  &shop{onCounts: func(counts map[string]int64) { counts["confirmedOrders"] += counts["confirmedOrders"] / 20 }},
+			wait:  300 * time.Millisecond,
+			rules: []string{ruleCounts},
+			text:  "want confirmed 20, got confirmed 21",
+		},
+		"counts a row in another state": {
+			shop: &shop{onCounts: func(counts map[string]int64) {
+				if counts["confirmedOrders"] > 0 {
+					counts["confirmedOrders"]--
+					counts["failedOrders"]++
+				}
+			}},
+			wait:  300 * time.Millisecond,
+			rules: []string{ruleCounts},
+			text:  "want confirmed 20, got confirmed 19, failed 1",
+		},
+		"leaves an order out of its buyer's list": {
+			shop: &shop{onList: func(_ string, list []shopOrder) []shopOrder {
+				return slices.DeleteFunc(list, func(o shopOrder) bool { return o.OrderID == "order-5" })
+			}},
+			rules: []string{ruleLists},
+			text:  "has not order-5",
+		},
+		"shows an order to whom it was refused": {
+			shop: &shop{onList: func(_ string, list []shopOrder) []shopOrder {
+				if len(list) == 0 {
+					return []shopOrder{{OrderID: "ghost"}}
+				}
+				return list
+			}},
+			rules: []string{ruleLists},
+			text:  "has 1 orders, such as ghost",
 		},
 		"never reaches the ledger": {
 			shop:  &shop{onLookup: func(id string, _ int, o *shopOrder) { o.Durable = id != "order-2" }},

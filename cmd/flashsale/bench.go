@@ -10,85 +10,110 @@ import (
 	"time"
 
 	"flashsale/bench"
+	"flashsale/bench/page"
 )
 
 type benchCmd struct {
-	Rush    benchRush    `cmd:"" default:"withargs" help:"A crowd for a small stock; proves that exactly the stock was sold. The default."`
+	Run     benchRun     `cmd:"" default:"withargs" help:"Sell to a crowd, measure, and prove that it was sold exactly. The default."`
 	Compare benchCompare `cmd:"" help:"The engine against what one would use instead, on the same servers in the same run."`
 	Redis   benchRedis   `cmd:"" help:"What an order costs Redis: CPU by the size of a batch, and memory."`
+	Tour    benchTour    `cmd:"" help:"All of it on a service of its own, in some minutes, with one page to show for it."`
 	Floor   benchFloor   `cmd:"" help:"Serve answers that cost nothing: the floor that throughput is measured against."`
 }
 
-type benchRush struct {
+type benchRun struct {
 	stores
 	hot
 
-	Target      string `help:"Base URL of the service; not needed with --dev." placeholder:"URL"`
-	AdminToken  string `env:"ADMIN_TOKEN" group:"HTTP" help:"Of the service, to make the product. Environment or file only." hidden:"" secret:"yes"`
-	Buyers      int    `help:"How many come, each for one unit." default:"5000"`
-	Units       int64  `help:"How many units there are." default:"1000"`
-	Connections int    `help:"Connections, each with one request under way." default:"64"`
-	JSON        bool   `help:"Print the report as JSON."`
-}
+	Target     string `help:"Base URL of the service; not needed with --dev." placeholder:"URL"`
+	AdminToken string `env:"ADMIN_TOKEN" group:"HTTP" help:"Of the service, to make products. Environment or file only." hidden:"" secret:"yes"`
+	Token      string `env:"BENCH_TOKEN" group:"HTTP" help:"Of buyers' routes, for AUTH=keys. Environment or file only." hidden:"" secret:"yes"`
 
-// openTimeout bounds how long the bench waits for its own service to take orders.
-const openTimeout = 30 * time.Second
+	Scenario    string        `help:"What kind of sale: ${scenarios}." default:"rush" enum:"${scenarios}"`
+	Buyers      int64         `help:"How many come. In a sale by duration 0: each visit another." placeholder:"N"`
+	Visits      int64         `help:"How often at the most." placeholder:"N"`
+	Products    int           `help:"How many there are." placeholder:"N"`
+	Units       int64         `help:"Of each product." placeholder:"N"`
+	Zipf        float64       `help:"How much some products are wanted more: the k-th by 1/k^X; 0 = all alike." placeholder:"X"`
+	Connections int           `help:"Each with one request under way." default:"64"`
+	Rate        float64       `help:"Visits a second on a fixed schedule (open loop), for latency. Default: as fast as the connections allow (closed loop), for the peak." placeholder:"N"`
+	Duration    time.Duration `help:"What is measured, of a sale that goes on."`
+	Warmup      time.Duration `help:"Before it; not measured, but proven."`
+	HoldSeconds int           `help:"Of the holds in the scenario of that name." placeholder:"N"`
+	Durability  string        `help:"What each order asks for: fast, replicated or ledger. Default: what the service does."`
+	Seed        uint64        `help:"Decides who comes when and for what." default:"1"`
+	Timeout     time.Duration `help:"Of a request." default:"5s"`
+	LedgerWait  time.Duration `help:"For how long the ledger is waited for afterwards." default:"30s"`
+	Lookups     int           `help:"Orders that are looked up one by one at the most." default:"20000"`
+	Shared      bool          `help:"Others order at the same time: don't hold the service's count of orders against this sale."`
+	Rows        bool          `help:"Prove row by row in the ledger at DATABASE_URL, too. --dev always does."`
+	JSON        bool          `help:"Print the report as JSON."`
+	HTML        string        `help:"Write the report as one page to this file." placeholder:"FILE"`
+}
 
 var errNoTarget = errors.New("--target: say which service, or --dev for one of its own")
 
-// Run sends the crowd and fails if one unit was oversold, undersold, lost or sold twice.
-func (b *benchRush) Run(ctx context.Context) error {
+// Run sells, and fails if one unit was oversold, undersold, lost or sold twice.
+func (b *benchRun) Run(ctx context.Context) error {
 	if b.Dev {
 		return b.onOwnService(ctx)
 	}
 	if b.Target == "" {
 		return errNoTarget
 	}
-	return b.rush(ctx)
+	database := ""
+	if b.Rows {
+		database = b.databaseURL()
+	}
+	return b.sell(ctx, "", database)
 }
 
-// onOwnService runs the service beside the bench, on the development stack, on a free port.
-func (b *benchRush) onOwnService(ctx context.Context) (err error) {
-	serve := &serveCmd{stores: b.stores, hot: b.hot, authSettings: authSettings{AdminToken: b.AdminToken}, NodeEnv: "development"}
-	if err := errors.Join(serve.check(), serve.chooseAdminToken()); err != nil {
-		return err
-	}
-	stack, err := startStack(ctx, &serve.stores, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stack.Close()) }()
-	b.AdminToken = serve.AdminToken
-	n, err := serve.newNode(ctx)
-	if err != nil {
-		return err
-	}
-	defer n.close()
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(defaultHost, "0"))
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	b.Target = "http://" + ln.Addr().String()
-	return n.serve(ctx, serve, ln, func(ctx context.Context) error {
-		open, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-		if err := n.awaitOpen(open); err != nil {
-			return fmt.Errorf("wait for sales to open: %w", err)
+// onOwnService sells on a service of its own.
+func (b *benchRun) onOwnService(ctx context.Context) error {
+	return onOwnService(ctx, b.stores, b.hot, b.AdminToken, func(ctx context.Context, own *ownService) error {
+		b.Target, b.AdminToken = own.target, own.adminToken
+		return b.sell(ctx, own.redisURL, own.databaseURL)
+	})
+}
+
+// sell runs the scenario against the target. Where the addresses of its stores are known, the report says what they are;
+// where the ledger's is, its rows are part of the proof.
+func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error {
+	report, err := bench.Run(ctx, bench.Options{
+		Target: b.Target, Scenario: b.Scenario, AdminToken: b.AdminToken, Token: b.Token,
+		Buyers: b.Buyers, Visits: b.Visits, Products: b.Products, Units: b.Units, Zipf: b.Zipf,
+		Connections: b.Connections, Rate: b.Rate, Warmup: b.Warmup, Duration: b.Duration, HoldSeconds: b.HoldSeconds,
+		Durability: b.Durability, Seed: b.Seed, Timeout: b.Timeout, LedgerWait: b.LedgerWait, Lookups: b.Lookups,
+		Shared: b.Shared, DatabaseURL: databaseURL,
+		Environment: bench.DescribeEnvironment(ctx, version, redisURL, databaseURL), Out: os.Stderr,
+	})
+	return errors.Join(err, b.show(&report))
+}
+
+func (b *benchRun) show(report *bench.Report) error {
+	if b.HTML != "" {
+		shown := page.Page{
+			Title: "flashsale bench: " + report.Scenario, Made: report.Started, Environment: report.Environment,
+			Sections: []page.Section{page.Sale(report)},
 		}
-		return b.rush(ctx)
-	})
+		if err := writePage(&shown, b.HTML); err != nil {
+			return err
+		}
+	}
+	if !b.JSON {
+		return report.WriteTable(os.Stdout)
+	}
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(report)
 }
 
-func (b *benchRush) rush(ctx context.Context) error {
-	report, err := bench.Rush(ctx, bench.Options{
-		Target: b.Target, AdminToken: b.AdminToken, Buyers: b.Buyers, Units: b.Units, Connections: b.Connections, Out: os.Stderr,
-	})
-	if b.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return errors.Join(err, out.Encode(report))
+func writePage(shown *page.Page, path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write page: %w", err)
 	}
-	return errors.Join(err, report.WriteTable(os.Stdout))
+	return errors.Join(shown.Write(file), file.Close())
 }
 
 type benchFloor struct {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"flashsale/bench"
 )
 
 // version is set by the build.
@@ -63,6 +65,7 @@ func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{
 		kong.Name("flashsale"),
 		kong.Description("The reservation engine for flash sales: Redis decides, Postgres remembers."),
+		kong.Vars{"scenarios": strings.Join(bench.ScenarioNames(), ",")},
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Configuration(loadEnvFile, ".env"),

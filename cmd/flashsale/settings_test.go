@@ -122,7 +122,7 @@ func TestEveryCommandRefusesSecretsAndNegativeNumbers(t *testing.T) {
 		{"migrate", "down"},
 		{"migrate", "status"},
 		{"bench"},
-		{"bench", "rush"},
+		{"bench", "run"},
 		{"products", "import", "-"},
 		{"products", "export"},
 	} {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestRushSellsExactly(t *testing.T) {
 	var shown bytes.Buffer
 	o.Out = &shown
 
-	report, err := Rush(t.Context(), o)
+	report, err := Run(t.Context(), o)
 
 	require.NoError(t, err)
 	assert.True(t, report.Proven)
@@ -36,20 +37,24 @@ func TestRushSellsExactly(t *testing.T) {
 	assert.Equal(t, Stock{Initial: 20, Sold: 20}, report.Stock)
 	assert.EqualValues(t, 20, report.Durable)
 	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice", report.Verdict())
-	assert.InEpsilon(t, 50/report.SellingSeconds, report.RequestsPerSecond, 1e-9)
-	assert.InEpsilon(t, 20/report.SellingSeconds, report.AcceptedPerSecond, 1e-9)
+	assert.InEpsilon(t, 50/report.Seconds, report.RequestsPerSecond, 1e-9)
+	assert.InEpsilon(t, 20/report.Seconds, report.AcceptedPerSecond, 1e-9)
 	assert.Positive(t, report.Latency.P50Us)
 	assert.GreaterOrEqual(t, report.Latency.MaxUs, report.Latency.P99Us)
 	assert.Len(t, s.users, 50, "every buyer is another user")
 	assert.Len(t, s.looked, 20, "every accepted order is looked up")
-	assert.Equal(t, "selling: 50 of 50\nledger: 20 of 20\n", shown.String())
+	assert.Regexp(t, `^rush: [\d,]+/s  accepted 20  refused 30  failed 0\nledger: 20 of 20\n$`, shown.String())
+	assert.Equal(t, Moment{Seconds: report.LagAtEnd.Seconds, LagOrders: 3, LagSeconds: 0.25}, report.LagAtEnd)
+	for _, c := range report.Claims {
+		assert.True(t, c.Holds, c.String())
+	}
 }
 
 func TestRushSellsToAllWhenThereIsEnough(t *testing.T) {
 	s := &shop{}
 	o := small(s.open(t))
 	o.Buyers = 10
-	report, err := Rush(t.Context(), o)
+	report, err := Run(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, "sold exactly: 10 of 20, nothing lost, nothing twice", report.Verdict())
 	assert.Equal(t, Stock{Initial: 20, Current: 10, Sold: 10}, report.Stock)
@@ -58,9 +63,9 @@ func TestRushSellsToAllWhenThereIsEnough(t *testing.T) {
 func TestRushUsesAFreshProduct(t *testing.T) {
 	s := &shop{}
 	o := small(s.open(t))
-	first, err := Rush(t.Context(), o)
+	first, err := Run(t.Context(), o)
 	require.NoError(t, err)
-	second, err := Rush(t.Context(), o)
+	second, err := Run(t.Context(), o)
 	require.NoError(t, err)
 	assert.Regexp(t, `^bench-\d+-[0-9a-f]{8}$`, first.Product)
 	assert.NotEqual(t, first.Product, second.Product)
@@ -68,7 +73,7 @@ func TestRushUsesAFreshProduct(t *testing.T) {
 
 func TestRushWaitsForTheLedger(t *testing.T) {
 	s := &shop{onLookup: func(_ string, looked int, o *shopOrder) { o.Durable = looked >= 3 }}
-	report, err := Rush(t.Context(), small(s.open(t)))
+	report, err := Run(t.Context(), small(s.open(t)))
 	require.NoError(t, err)
 	assert.EqualValues(t, 20, report.Durable)
 	assert.Len(t, s.looked, 20)
@@ -89,7 +94,7 @@ func TestRushCountsFailuresApart(t *testing.T) {
 		}
 		return true
 	}}
-	report, err := Rush(t.Context(), small(s.open(t)))
+	report, err := Run(t.Context(), small(s.open(t)))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int64{"503 overloaded": 3, "429": 1}, report.Failed)
 	assert.EqualValues(t, 20, report.Accepted)
@@ -103,7 +108,7 @@ func TestRushWithoutAnySale(t *testing.T) {
 		refuse(ctx, 503, "unavailable", "")
 		return true
 	}}
-	report, err := Rush(t.Context(), small(s.open(t)))
+	report, err := Run(t.Context(), small(s.open(t)))
 	require.ErrorIs(t, err, ErrNoSale)
 	require.ErrorContains(t, err, "503 unavailable 50")
 	assert.False(t, report.Proven)
@@ -114,14 +119,14 @@ func TestRushNeedsTheAdminToken(t *testing.T) {
 	s := &shop{}
 	o := small(s.open(t))
 	o.AdminToken = "wrong"
-	_, err := Rush(t.Context(), o)
+	_, err := Run(t.Context(), o)
 	require.ErrorContains(t, err, "status 403 forbidden")
 	assert.Empty(t, s.users, "nobody may order what does not exist")
 }
 
 func TestRushWithoutAServer(t *testing.T) {
 	o := small("http://127.0.0.1:1")
-	_, err := Rush(t.Context(), o)
+	_, err := Run(t.Context(), o)
 	require.ErrorContains(t, err, "connection refused")
 }
 
@@ -133,7 +138,7 @@ func TestRushEndsWithItsContext(t *testing.T) {
 		}
 		return false
 	}}
-	report, err := Rush(ctx, small(s.open(t)))
+	report, err := Run(ctx, small(s.open(t)))
 	require.ErrorIs(t, err, context.Canceled)
 	assert.False(t, report.Proven)
 	assert.GreaterOrEqual(t, report.Accepted, int64(10))
@@ -145,42 +150,40 @@ func TestRushRefusesOptions(t *testing.T) {
 		"no target":            func(o *Options) { o.Target = "" },
 		"target without http":  func(o *Options) { o.Target = "127.0.0.1:3000" },
 		"product for a script": func(o *Options) { o.Product = `a"b` },
+		"another scenario":     func(o *Options) { o.Scenario = "war" },
+		"product too long":     func(o *Options) { o.Product = strings.Repeat("x", maxProductLen+1) },
+		"odd durability":       func(o *Options) { o.Durability = `a"` },
+		"token with a line":    func(o *Options) { o.Token = "a\r\nb" },
+		"too many products":    func(o *Options) { o.Products = maxProducts + 1 },
+		"time backwards":       func(o *Options) { o.Duration = -1 },
 		"too many buyers":      func(o *Options) { o.Buyers = maxBuyers + 1 },
 		"too many units":       func(o *Options) { o.Units = maxUnits + 1 },
-		"too many connections": func(o *Options) { o.Connections = maxConnections + 1 },
+		"too many connections": func(o *Options) { o.Connections = 10_001 },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			o := small("http://127.0.0.1:1")
 			change(&o)
-			_, err := Rush(t.Context(), o)
+			_, err := Run(t.Context(), o)
 			require.ErrorIs(t, err, ErrOptions)
 		})
 	}
 }
 
 func TestDefaults(t *testing.T) {
-	o := Options{Target: "http://localhost"}.withDefaults()
-	require.NoError(t, o.check())
-	assert.Equal(t, 5000, o.Buyers)
+	for _, scenario := range Scenarios() {
+		o := Options{Target: "http://localhost", Scenario: scenario.Name}.withDefaults(&scenario)
+		require.NoError(t, o.check())
+		assert.Equal(t, 64, o.Connections)
+		assert.Equal(t, 5*time.Second, o.Timeout)
+		assert.Equal(t, 30*time.Second, o.LedgerWait)
+		assert.Positive(t, o.Units)
+		assert.True(t, o.Duration > 0 || o.Visits > 0, "%s ends", scenario.Name)
+	}
+	rush, known := scenarioOf("")
+	require.True(t, known)
+	o := Options{}.withDefaults(rush)
+	assert.EqualValues(t, 5000, o.Buyers)
+	assert.EqualValues(t, 5000, o.Visits)
 	assert.EqualValues(t, 1000, o.Units)
-	assert.Equal(t, 64, o.Connections)
-	assert.Equal(t, 5*time.Second, o.Timeout)
-	assert.Equal(t, 30*time.Second, o.LedgerWait)
-}
-
-func TestTargets(t *testing.T) {
-	tests := map[string]target{
-		"http://127.0.0.1:3000":    {addr: "127.0.0.1:3000", base: "http://127.0.0.1:3000"},
-		"http://shop/":             {addr: "shop:80", base: "http://shop"},
-		"https://shop/api/v1/":     {addr: "shop:443", base: "https://shop/api/v1", isTLS: true},
-		"http://[::1]:3000/api/v1": {addr: "[::1]:3000", base: "http://[::1]:3000/api/v1"},
-	}
-	for raw, want := range tests {
-		t.Run(raw, func(t *testing.T) {
-			got, err := parseTarget(raw)
-			require.NoError(t, err)
-			assert.Equal(t, want, got)
-		})
-	}
 }

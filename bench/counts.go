@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// orderCounts are the orders that the ledger has, by state.
+type orderCounts map[string]int64
+
+// orderCounts asks for them; nil where they would say nothing.
+func (s *sale) orderCounts() (orderCounts, error) {
+	if s.Shared {
+		return nil, nil //nolint:nilnil // there is nothing to compare with
+	}
+	answer, err := s.provers[0].getAs("/orders/admin/metrics", s.AdminToken)
+	if err == nil {
+		err = expect(answer, fasthttp.StatusOK, "GET /orders/admin/metrics")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("count orders: %w", err)
+	}
+	counts := orderCounts{}
+	for _, state := range []string{statusPending, statusConfirmed, statusCancelled, statusExpired, "failed"} {
+		counts[state] = answer.doc.GetInt64(state + "Orders")
+	}
+	return counts, nil
+}
+
+// awaitCounts waits, for at most LedgerWait, until the ledger has as many orders more of each state as there must be.
+func (s *sale) awaitCounts(ctx context.Context, before orderCounts, settled *settlement, r *rules) error {
+	if before == nil {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.LedgerWait)
+	defer cancel()
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	want := s.wantedCounts(settled)
+	for {
+		now, err := s.orderCounts()
+		broken := brokenCounts(before, now, want)
+		if err == nil && broken == "" || waiting.Err() != nil {
+			r.scope("all %s orders", grouped(want.total))
+			r.check(broken == "", ruleCounts, want, broken)
+			return firstError(ctx.Err(), err)
+		}
+		select {
+		case <-waiting.Done():
+		case <-again.C:
+		}
+	}
+}
+
+// wantedCounts is what must have come on top.
+type wantedCounts struct {
+	least map[string]int64
+	slack int64 // orders that may be of any state, or not be
+	total int64
+}
+
+// String lists it.
+func (w wantedCounts) String() string {
+	if w.slack > 0 {
+		return fmt.Sprintf("%s, and up to %d more", reasonsText(w.least), w.slack)
+	}
+	return reasonsText(w.least)
+}
+
+func (s *sale) wantedCounts(settled *settlement) wantedCounts {
+	w := wantedCounts{least: maps.Clone(s.book.ends), slack: settled.unresolved + settled.undecided}
+	delete(w.least, "") // settled.ends has those that are known by now
+	for state, n := range settled.ends {
+		w.least[state] += n
+	}
+	for _, n := range w.least {
+		w.total += n
+	}
+	return w
+}
+
+// brokenCounts lists what came on top, where that is not what must have; else "".
+func brokenCounts(before, now orderCounts, want wantedCounts) string {
+	came, surplus, short := map[string]int64{}, int64(0), false
+	for _, state := range slices.Sorted(maps.Keys(now)) {
+		if n := now[state] - before[state]; n != 0 {
+			came[state] = n
+		}
+		extra := now[state] - before[state] - want.least[state]
+		surplus += extra
+		short = short || extra < 0
+	}
+	if short || surplus > want.slack || now == nil {
+		return reasonsText(came)
+	}
+	return ""
+}

@@ -1,0 +1,64 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// listLimit is how many orders of a buyer are looked at.
+const listLimit = 100
+
+// checkLists asks some buyers for their orders, as they would: who bought finds the order, who was refused finds none.
+func (s *sale) checkLists(ctx context.Context, owned []order, r *rules) error {
+	owners := owned[:min(buyersKept, len(owned))]
+	refused := s.book.refused
+	if !s.comeOnce() {
+		refused = nil // they may have come again, with more luck
+	}
+	n := len(owners) + len(refused)
+	found, failures := make([]string, n), make([]error, n)
+	s.inTurn(ctx, n, func(k, i int) {
+		if i < len(owners) {
+			found[i], failures[i] = s.checkList(s.provers[k], owners[i].buyer, owners[i].id)
+			return
+		}
+		found[i], failures[i] = s.checkList(s.provers[k], refused[i-len(owners)], "")
+	})
+	if err := firstError(append(failures, ctx.Err())...); err != nil {
+		return err
+	}
+	r.scope("the lists of %d who bought and %d who were refused", len(owners), len(refused))
+	for _, breach := range found {
+		r.check(breach == "", ruleLists, "what they were told", breach)
+	}
+	return nil
+}
+
+// checkList returns what is wrong with a buyer's list; "" = nothing.
+func (s *sale) checkList(c *conn, buyer int64, want string) (string, error) {
+	user := s.Product + "-" + strconv.FormatInt(buyer, 10)
+	answer, err := c.get(fmt.Sprintf("/orders/user/%s?limit=%d", user, listLimit))
+	if err == nil {
+		err = expect(answer, fasthttp.StatusOK, "GET /orders/user")
+	}
+	if err != nil {
+		return "", fmt.Errorf("orders of %s: %w", user, err)
+	}
+	var ids []string
+	list, _ := answer.doc.Array() // no list has no orders
+	for _, o := range list {
+		ids = append(ids, string(o.GetStringBytes("orderId")))
+	}
+	alone := s.scenario.once || s.comeOnce()
+	switch {
+	case want != "" && !slices.Contains(ids, want):
+		return user + " has not " + want, nil
+	case want != "" && alone && len(ids) > 1, want == "" && len(ids) > 0:
+		return fmt.Sprintf("%s has %d orders, such as %s", user, len(ids), ids[0]), nil
+	}
+	return "", nil
+}

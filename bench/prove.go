@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"flashsale/bench/load"
+)
+
+// prove checks everything that must hold after a sale and notes it in the report.
+func (s *sale) prove(ctx context.Context, result *load.Result, before orderCounts, all *rules, report *Report) error {
+	settled, err := s.settle(ctx)
+	if err != nil {
+		return err
+	}
+	report.settle(&settled)
+	all.add(&settled.rules)
+	s.checkAnswers(result, all)
+	owned := slices.Concat(settled.found, s.book.sample)
+	if s.book.placed == 0 && len(settled.found) == 0 && len(all.broken) == 0 {
+		return fmt.Errorf("%w: %s", ErrNoSale, reasonsText(report.Failed))
+	}
+	err = s.proveLedger(ctx, before, &settled, owned, all, report)
+	report.Claims, report.Violations = all.claims, append(report.Violations, all.broken...)
+	if err != nil {
+		return err
+	}
+	report.Proven = len(report.Violations) == 0
+	if !report.Proven {
+		return &Violation{Broken: report.Violations}
+	}
+	return nil
+}
+
+// proveLedger checks what was sold against what the ledger has.
+func (s *sale) proveLedger(
+	ctx context.Context, before orderCounts, settled *settlement, owned []order, all *rules, report *Report,
+) error {
+	ledger, err := s.awaitLedger(ctx, owned)
+	report.Durable, report.LedgerSeconds = ledger.count(standingDurable), ledger.elapsed.Seconds()
+	if err != nil {
+		return err
+	}
+	ledger.check(all, s.book.placed+int64(len(settled.found)))
+	if len(all.broken) > 0 {
+		return nil // waiting for figures that can't come right would only take long
+	}
+	if err := s.awaitCounts(ctx, before, settled, all); err != nil {
+		return err
+	}
+	if err := s.checkLists(ctx, owned, all); err != nil {
+		return err
+	}
+	if s.DatabaseURL == "" || len(all.broken) > 0 {
+		return nil
+	}
+	return s.checkRows(ctx, settled, all)
+}
+
+// checkAnswers holds answers against each other.
+func (s *sale) checkAnswers(result *load.Result, r *rules) {
+	refused, allowed := map[string]int64{}, map[string]int64{}
+	for i := range result.Ops {
+		counts := result.Ops[i].Everything()
+		for why, n := range counts.Refused {
+			refused[why] += n
+			if slices.Contains(s.refusals(i), why) {
+				allowed[why] += n
+			}
+		}
+	}
+	r.scope("all %s refusals", grouped(load.Total(refused)))
+	r.check(load.Total(refused) == load.Total(allowed), ruleRefusals, reasonsText(allowed), reasonsText(refused))
+	for _, rule := range s.scenario.answerRules {
+		r.scope("all answers")
+		n := s.book.errors[rule]
+		r.check(n == 0, rule, "always", fmt.Sprintf("%d otherwise", n))
+	}
+	s.checkDistinct(r)
+}
+
+// refusals returns the codes that an operation may be refused with.
+func (s *sale) refusals(op int) []string {
+	if s.scenario.holds && op != opHold {
+		return []string{"hold_expired", "invalid_state", codeSoldOut}
+	}
+	return s.scenario.mayRefuse(&s.Options)
+}
+
+// checkDistinct finds ids that two orders got.
+func (s *sale) checkDistinct(r *rules) {
+	r.scope("all %s orders", grouped(s.book.placed))
+	if int64(len(s.book.ids)) < s.book.placed {
+		r.scope("the first %s of %s orders", grouped(int64(len(s.book.ids))), grouped(s.book.placed))
+	}
+	slices.Sort(s.book.ids)
+	distinct := len(slices.Compact(slices.Clone(s.book.ids)))
+	r.check(distinct == len(s.book.ids), ruleDistinct, fmt.Sprintf("%d ids", len(s.book.ids)),
+		fmt.Sprintf("%d ids%s", distinct, s.twice()))
+}
+
+// twice names an id that two orders got, where it is among those that were kept.
+func (s *sale) twice() string {
+	seen := map[string]bool{}
+	for i := range s.book.sample {
+		id := s.book.sample[i].id
+		if seen[id] {
+			return ", twice such as " + id
+		}
+		seen[id] = true
+	}
+	return ""
+}

@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rowsProof is what the ledger has of this sale.
+type rowsProof struct {
+	told  []uint64 // fingerprints of the orders that buyers were told of, sorted
+	met   []bool   // by index of told
+	rows  int64
+	twice int64
+	stray int64
+}
+
+// selectRows has all orders of some products; their units are one each.
+const selectRows = `SELECT id, quantity FROM orders WHERE product_id = ANY($1)`
+
+// selectSums has what the ledger counts for them, its confirmed rows, and what it could not make rows of.
+const selectSums = `
+SELECT (SELECT coalesce(sum(sold), 0)::bigint FROM products WHERE id = ANY($1)),
+       (SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE product_id = ANY($1) AND status = 'confirmed'),
+       (SELECT count(*) FROM dead_letters WHERE product_id = ANY($1))`
+
+// checkRows reads the ledger itself, once all orders are there. It holds each row against what buyers were told, in memory
+// of 9 bytes an order.
+func (s *sale) checkRows(ctx context.Context, settled *settlement, r *rules) error {
+	db, err := pgx.Connect(ctx, s.DatabaseURL)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
+	proof := s.told(settled)
+	if err := proof.read(ctx, db, s); err != nil {
+		return err
+	}
+	all := int64(len(proof.told))
+	missing := int64(0)
+	for _, met := range proof.met {
+		if !met {
+			missing++
+		}
+	}
+	r.scope("all %s rows, read from Postgres", grouped(proof.rows))
+	r.check(missing+proof.twice == 0, ruleRows, all, fmt.Sprintf("%d, and %d of them twice", all-missing, proof.twice))
+	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, proof.stray)
+	return s.checkSums(ctx, db, settled, r)
+}
+
+// told collects the orders that surely were placed.
+func (s *sale) told(settled *settlement) *rowsProof {
+	told := slices.Clone(s.book.ids)
+	for i := range settled.found {
+		told = append(told, s.book.fingerprint([]byte(settled.found[i].id)))
+	}
+	slices.Sort(told)
+	return &rowsProof{told: told, met: make([]bool, len(told))}
+}
+
+func (p *rowsProof) read(ctx context.Context, db *pgx.Conn, s *sale) error {
+	rows, err := db.Query(ctx, selectRows, s.products)
+	if err != nil {
+		return fmt.Errorf("rows of orders: %w", err)
+	}
+	defer rows.Close()
+	var id [16]byte
+	var quantity int64
+	var text [36]byte
+	for rows.Next() {
+		if err := rows.Scan(&id, &quantity); err != nil {
+			return fmt.Errorf("rows of orders: %w", err)
+		}
+		p.note(s.book.fingerprint(appendUUID(text[:0], id)), quantity)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("rows of orders: %w", err)
+	}
+	return nil
+}
+
+// note counts a row; one of more than one unit is nobody's.
+func (p *rowsProof) note(fingerprint uint64, quantity int64) {
+	p.rows++
+	at, known := slices.BinarySearch(p.told, fingerprint)
+	switch {
+	case !known || quantity != 1:
+		p.stray++
+	case p.met[at]:
+		p.twice++
+	default:
+		p.met[at] = true
+	}
+}
+
+// appendUUID appends the text form of an id, as the API shows it.
+func appendUUID(b []byte, id [16]byte) []byte {
+	for i, part := range [][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return b
+}
+
+func (s *sale) checkSums(ctx context.Context, db *pgx.Conn, settled *settlement, r *rules) error {
+	var sold, confirmed, dead int64
+	if err := db.QueryRow(ctx, selectSums, s.products).Scan(&sold, &confirmed, &dead); err != nil {
+		return fmt.Errorf("sums of the ledger: %w", err)
+	}
+	r.scope("the ledger's own sums")
+	r.check(sold == settled.stock.Sold && confirmed == sold, ruleRowsSold, settled.stock.Sold,
+		fmt.Sprintf("%d sold, %d in confirmed rows", sold, confirmed))
+	r.check(dead == 0, ruleDead, 0, dead)
+	return nil
+}

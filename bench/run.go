@@ -1,0 +1,213 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"flashsale/bench/load"
+)
+
+// ErrNoSale is what [Run] wraps when no order at all was accepted, so that there was nothing to prove.
+var ErrNoSale = errors.New("no order was accepted")
+
+const (
+	// priceOfProduct is what a unit costs; nobody pays.
+	priceOfProduct = 9.99
+	// maxProvers bounds the connections that products are made and orders are looked up on.
+	maxProvers = 64
+)
+
+// Run makes products, has buyers do what the scenario says, and then proves from the outside that each unit was sold once
+// and that the ledger has every order that was accepted.
+//
+// A broken rule is a *[Violation], and the report lists it too. Other errors wrap [ErrOptions], [ErrNoSale], what kept Run
+// from making products or from reading the stock, or ctx's error; the report then holds what was counted so far and is
+// not Proven. Run ends at most one request's Timeout after ctx.
+func Run(ctx context.Context, o Options) (Report, error) { //nolint:gocritic // once a run
+	s, err := newSale(o)
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.close()
+	return s.run(ctx)
+}
+
+// sale is one run.
+type sale struct {
+	Options
+	scenario *Scenario
+	target   load.Target
+	products []string
+	chance   load.Picker // of ten, for what visitors decide
+	book     *book
+	provers  []*conn
+	begun    time.Time
+}
+
+// decisions is how many equal chances there are for what a visitor does: halves, thirds and tenths can be made of them.
+const decisions = 30
+
+func newSale(o Options) (*sale, error) { //nolint:gocritic // once a run
+	scenario, known := scenarioOf(o.Scenario)
+	if !known {
+		return nil, fmt.Errorf("%w: scenario %q is none of %s", ErrOptions, o.Scenario, strings.Join(ScenarioNames(), ", "))
+	}
+	if err := o.check(); o.Product != "" && err != nil {
+		return nil, err
+	}
+	s := &sale{Options: o.withDefaults(scenario), scenario: scenario}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.target, err = load.ParseTarget(o.Target); err != nil {
+		return nil, err //nolint:wrapcheck // it says what is wrong with the option
+	}
+	if s.chance, err = load.NewPicker(decisions, 0, s.Seed+1); err != nil {
+		return nil, err //nolint:wrapcheck // it can't be
+	}
+	s.products, s.book = s.productIDs(), newBook(&s.Options)
+	for range min(s.Connections, maxProvers) {
+		s.provers = append(s.provers, newConn(&s.target, s.Timeout, s.Token))
+	}
+	return s, nil
+}
+
+// ScenarioNames returns the names of [Scenarios].
+func ScenarioNames() (names []string) {
+	all := Scenarios()
+	for i := range all {
+		names = append(names, all[i].Name)
+	}
+	return names
+}
+
+func (s *sale) close() {
+	for _, c := range s.provers {
+		c.close()
+	}
+}
+
+func (s *sale) run(ctx context.Context) (Report, error) {
+	report := newReport(s)
+	attack, err := s.attack()
+	if err != nil {
+		return report, err
+	}
+	if err := s.makeProducts(ctx); err != nil {
+		return report, err
+	}
+	before, err := s.orderCounts()
+	if err != nil {
+		return report, err
+	}
+	watch := s.watch()
+	shown := showProgress(s.Out, s.Scenario, attack.Progress, s.Visits, s.Warmup+s.Duration)
+	s.begun = time.Now()
+	result, err := attack.Do(ctx)
+	shown.stop()
+	report.count(&result, s)
+	report.Timeline, report.LagAtEnd = watch.stop()
+	if err != nil {
+		return report, err //nolint:wrapcheck // load says what it was doing
+	}
+	err = s.prove(ctx, &result, before, watch.claims(), &report)
+	return report, err
+}
+
+// attack prepares the load.
+func (s *sale) attack() (*load.Run, error) {
+	maker, err := load.NewOrderMaker(&s.target, &load.Orders{
+		Products: s.products, Zipf: s.Zipf, Users: s.Product + "-", Buyers: s.Buyers, Durability: s.Durability,
+		Token: s.Token, Seed: s.Seed,
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what is wrong with the options
+	}
+	//nolint:wrapcheck // as above
+	return load.New(s.target, load.Plan{
+		Connections: s.Connections, Rate: s.Rate, Warmup: s.Warmup, Duration: s.Duration, Visits: s.Visits,
+		Timeout: s.Timeout, Ops: s.scenario.ops,
+	}, s.scenario.script(s, maker))
+}
+
+// makeProducts puts everything on sale.
+func (s *sale) makeProducts(ctx context.Context) error {
+	failures := make([]error, len(s.provers))
+	var made atomic.Int64
+	var shown *progress
+	if len(s.products) > 1 {
+		shown = showSteps(s.Out, "products", len(s.products), &made)
+		defer shown.stop()
+	}
+	s.inTurn(ctx, len(s.products), func(k, i int) {
+		if failures[k] == nil {
+			failures[k] = s.makeProduct(s.provers[k], s.products[i])
+			made.Add(1)
+		}
+	})
+	if err := firstError(append(failures, ctx.Err())...); err != nil {
+		return fmt.Errorf("create products: %w", err)
+	}
+	return nil
+}
+
+func (s *sale) makeProduct(c *conn, id string) error {
+	product := map[string]any{"id": id, "name": id, "price": priceOfProduct, "initialStock": s.Units}
+	if s.scenario.once {
+		product["perUserLimit"] = 1
+	}
+	body, err := json.Marshal(product)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	answer, err := c.post("/inventory", body, s.AdminToken)
+	if err != nil {
+		return fmt.Errorf("POST /inventory: %w", err)
+	}
+	return expect(answer, fasthttp.StatusCreated, "POST /inventory")
+}
+
+// expect returns an error unless the status is the one that was hoped for.
+func expect(r reply, status int, what string) error {
+	if r.status == status {
+		return nil
+	}
+	return fmt.Errorf("%s: status %d %s %s", what, r.status, r.text("code"), r.text("detail")) //nolint:err113 // nothing to match
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inTurn does n tasks over all provers, each of them one at a time, and returns when all are done or, with those that have
+// begun, when ctx ends.
+func (s *sale) inTurn(ctx context.Context, n int, do func(k, task int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for k := range min(len(s.provers), max(1, n)) {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				task := int(next.Add(1) - 1)
+				if task >= n {
+					return
+				}
+				do(k, task)
+			}
+		})
+	}
+	all.Wait()
+}
