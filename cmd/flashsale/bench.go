@@ -40,7 +40,7 @@ type benchRun struct {
 	Duration    time.Duration `help:"What is measured, of a sale that goes on."`
 	Warmup      time.Duration `help:"Before it; not measured, but proven."`
 	HoldSeconds int           `help:"Of the holds in the scenario of that name." placeholder:"N"`
-	Durability  string        `help:"What each order asks for: fast, replicated or ledger. Default: what the service does."`
+	Ask         string        `help:"Durability that each order asks for: fast, replicated or ledger. Default: none, the service decides." placeholder:"MODE"`
 	Seed        uint64        `help:"Decides who comes when and for what." default:"1"`
 	Timeout     time.Duration `help:"Of a request." default:"5s"`
 	LedgerWait  time.Duration `help:"For how long the ledger is waited for afterwards." default:"30s"`
@@ -83,7 +83,7 @@ func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error
 		Target: b.Target, Scenario: b.Scenario, AdminToken: b.AdminToken, Token: b.Token,
 		Buyers: b.Buyers, Visits: b.Visits, Products: b.Products, Units: b.Units, Zipf: b.Zipf,
 		Connections: b.Connections, Rate: b.Rate, Warmup: b.Warmup, Duration: b.Duration, HoldSeconds: b.HoldSeconds,
-		Durability: b.Durability, Seed: b.Seed, Timeout: b.Timeout, LedgerWait: b.LedgerWait, Lookups: b.Lookups,
+		Durability: b.Ask, Seed: b.Seed, Timeout: b.Timeout, LedgerWait: b.LedgerWait, Lookups: b.Lookups,
 		Shared: b.Shared, DatabaseURL: databaseURL,
 		Environment: bench.DescribeEnvironment(ctx, version, redisURL, databaseURL), Out: os.Stderr,
 	})
