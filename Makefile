@@ -75,9 +75,9 @@ clean: ## remove bin/ and cached test results; never the data folder
 deps:
 	@deploy/install-deps.sh
 
-# The race detector needs a C compiler.
+# Tests look at the pages in a browser; the race detector needs a C compiler.
 test-deps:
-	@deploy/install-deps.sh $(RACE)
+	@deploy/install-deps.sh test $(RACE)
 
 # A version of its own folder: a new version installs itself.
 $(GOLANGCI_LINT):

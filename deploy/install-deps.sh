@@ -2,7 +2,8 @@
 # Installs the servers that are missing, on Debian and Ubuntu as root. Anywhere
 # else it does nothing: flashsale itself names the line to type.
 #
-#   install-deps.sh [race]    race: a C compiler too, for the race detector
+#   install-deps.sh [test] [race]    test: what tests look through, a browser
+#                                    race: a C compiler, for the race detector
 #
 # DEPS_DRY_RUN=1 prints what would be installed.
 set -eu
@@ -17,6 +18,14 @@ has_initdb() {
 	return 1
 }
 
+# wants WORD WORDS...: is the word among them?
+wants() {
+	word=$1
+	shift
+	case " $* " in *" $word "*) return 0 ;; esac
+	return 1
+}
+
 missing_packages() {
 	if [ -z "${REDIS_URL:-}${REDIS_HOST:-}" ] && ! has redis-server && ! has valkey-server; then
 		echo redis-server
@@ -24,13 +33,16 @@ missing_packages() {
 	if [ -z "${DATABASE_URL:-}${DATABASE_HOST:-}" ] && ! has_initdb; then
 		echo postgresql
 	fi
-	if [ "${1:-}" = race ] && ! has gcc && ! has cc && ! has clang; then
+	if wants test "$@" && ! has chromium && ! has chromium-browser && ! has google-chrome; then
+		echo chromium
+	fi
+	if wants race "$@" && ! has gcc && ! has cc && ! has clang; then
 		echo gcc libc6-dev
 	fi
 }
 
 # shellcheck disable=SC2046 # one word for each package
-set -- $(missing_packages "${1:-}")
+set -- $(missing_packages "$@")
 [ $# -gt 0 ] || exit 0
 if ! has apt-get || [ ! -e /etc/debian_version ]; then
 	exit 0

@@ -74,6 +74,8 @@ func (w *world) id(i int) string { return w.orders[i].ID.String() }
 
 // furnish has the stores know the world.
 func (w *world) furnish(h *harness) {
+	h.store.setup.Lock()
+	defer h.store.setup.Unlock()
 	h.reserver.decide, h.reserver.shut, h.store.err = nil, nil, nil
 	lamp := phone()
 	lamp.ID = "tent"
@@ -108,6 +110,7 @@ func (w *world) samples() []contractCase {
 			"perUserLimit":2,"flashSaleActive":true,"startsAt":"2026-01-01T00:00:00+01:00","endsAt":null,"holdSeconds":90,"reason":"new"}`},
 		{operation: "GET /inventory/metrics"},
 		{operation: "GET /inventory/{productId}", target: "/inventory/phone"},
+		{operation: "GET /inventory/{productId}/stream", target: "/inventory/phone/stream"},
 		{operation: "PUT /inventory/{productId}", target: "/inventory/phone", headers: append([]string{"If-Match", `"3"`}, admin...), body: `{
 			"name":"Lamp","price":20,"perUserLimit":0,"flashSaleActive":false,"startsAt":null,"endsAt":"2026-01-01T00:00:00Z",
 			"holdSeconds":0,"currentStock":5,"reason":"less"}`},
@@ -121,6 +124,7 @@ func (w *world) samples() []contractCase {
 		{operation: "GET /metrics"},
 		{operation: "GET /", status: 302},
 		{operation: "GET /dashboard"},
+		{operation: "GET /demo", server: "demo"},
 		{operation: "GET /docs"},
 		{operation: "GET /openapi.yaml"},
 	}
@@ -145,6 +149,8 @@ func (w *world) with(operation string, status int, change func(*contractCase)) c
 // failing has everybody whom the server asks fail.
 func failing(err error) func(*harness) {
 	return func(h *harness) {
+		h.store.setup.Lock()
+		defer h.store.setup.Unlock()
 		h.store.err = err
 		h.reserver.decide = func(*engine.Reservation) error { return err }
 	}
@@ -161,7 +167,7 @@ func (w *world) faults() (all []contractCase) {
 		"POST /orders", "POST /orders/{id}/confirm", "POST /orders/{id}/cancel", "POST /orders/{id}/extend",
 		"POST /inventory", "PUT /inventory/{productId}",
 		"GET /orders/{id}", "GET /orders/user/{userId}", "GET /orders/queue/{jobId}", "GET /orders/admin/metrics", "GET /inventory",
-		"GET /inventory/metrics", "GET /inventory/{productId}",
+		"GET /inventory/metrics", "GET /inventory/{productId}", "GET /inventory/{productId}/stream",
 	} {
 		met := []map[error]int{reads}
 		switch {
@@ -315,6 +321,10 @@ func (w *world) reading() []contractCase {
 		{operation: "GET /inventory", status: 400, target: "/inventory?cursor=%21", bad: true},
 		{operation: "GET /inventory/{productId}", status: 404, target: "/inventory/absent"},
 		{operation: "GET /inventory/{productId}", status: 404, target: "/inventory/.p", bad: true},
+		{operation: "GET /inventory/{productId}/stream", status: 404, target: "/inventory/absent/stream"},
+		{operation: "GET /inventory/{productId}/stream", status: 404, target: "/inventory/.p/stream", bad: true},
+		{operation: "GET /inventory/{productId}/stream", status: 503, target: "/inventory/phone/stream", server: "full"},
+		{operation: "GET /demo", status: 404},
 		{operation: "GET /monitoring/stream", status: 400, bad: true},
 		{operation: "GET /monitoring/stream", status: 403, headers: webSocket("Origin", "https://elsewhere.example")},
 		{operation: "GET /monitoring/stream", status: 503, headers: webSocket(), server: "full"},
@@ -382,10 +392,13 @@ func contractServers(t *testing.T, w *world) map[string]*harness {
 	t.Helper()
 	works := httpapi.Check{Name: "redis", Probe: func(context.Context) error { return nil }}
 	fails := httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return errOurFault }}
-	full := start(t, httpapi.Config{MaxStreams: 1})
+	full := start(t, httpapi.Config{Streams: &httpapi.StreamLimits{Watchers: 1, Buyers: 1}})
 	full.watch("/monitoring/stream", nil)
+	full.store.setProducts(phone())
+	full.watchStock("phone")
 	return map[string]*harness{
 		"full":    full,
+		"demo":    start(t, httpapi.Config{Demo: true}),
 		"":        start(t, httpapi.Config{Clock: strides()}, works), // nothing is told twice
 		"keys":    start(t, httpapi.Config{Tokens: w.keys}),
 		"limited": start(t, httpapi.Config{AddressLimit: httpapi.Limit{Requests: 1, Per: time.Hour}}),

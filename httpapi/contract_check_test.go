@@ -30,6 +30,10 @@ type contract struct {
 func newContract(t *testing.T) *contract {
 	t.Helper()
 	doc := description(t)
+	openapi3filter.RegisterBodyDecoder("text/event-stream", func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+		text, err := io.ReadAll(body)
+		return string(text), err
+	})
 	router, err := gorillamux.NewRouter(doc)
 	require.NoError(t, err)
 	return &contract{doc: doc, router: router, seen: make(map[string]bool)}
@@ -103,6 +107,9 @@ func (c *contract) observeAnswer(t *testing.T, cs *contractCase, operation *open
 			c.seen[name+" header "+header] = true
 		}
 	}
+	if got.header.Get("Content-Type") == "text/event-stream" {
+		c.checkEvent(t, "Availability", got.body)
+	}
 	media := response.Content.Get(got.header.Get("Content-Type"))
 	if media == nil || media.Schema == nil || !strings.Contains(got.header.Get("Content-Type"), "json") {
 		return
@@ -114,6 +121,15 @@ func (c *contract) observeAnswer(t *testing.T, cs *contractCase, operation *open
 		require.Equal(t, "urn:flashsale:problem:"+fmt.Sprint(problem["code"]), problem["type"])
 		c.seen[fmt.Sprintf("%s code %s", name, problem["code"])] = true
 	}
+}
+
+// checkEvent holds the data of an event against a schema.
+func (c *contract) checkEvent(t *testing.T, schema, event string) {
+	t.Helper()
+	_, data, _ := strings.Cut(event, "\ndata: ")
+	value, ref := decodeJSON(t, strings.TrimSpace(data)), c.doc.Components.Schemas[schema]
+	require.NoError(t, ref.Value.VisitJSON(value, openapi3.EnableJSONSchema2020()), "data: %s", data)
+	c.observe(&openapi3.SchemaRef{Ref: "#/components/schemas/" + schema, Value: ref.Value}, value)
 }
 
 // observe notes which members of the schemas a value has.

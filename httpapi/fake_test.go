@@ -84,6 +84,7 @@ func (f *fakeReserver) reserved() []engine.Reservation {
 type fakeStore struct {
 	fakeHistory
 	mu       sync.Mutex
+	setup    sync.RWMutex // of products, err and wait, where something reads by itself
 	products []engine.Product
 	orders   map[engine.OrderID]engine.OrderView
 	created  []engine.NewProduct
@@ -107,10 +108,13 @@ func (f *fakeStore) Settle(ctx context.Context, t *engine.Transition) error {
 }
 
 func (f *fakeStore) enter(ctx context.Context) error {
-	if f.wait != nil {
-		return f.wait(ctx)
+	f.setup.RLock()
+	wait, err := f.wait, f.err
+	f.setup.RUnlock()
+	if wait != nil {
+		return wait(ctx)
 	}
-	return f.err
+	return err
 }
 
 func (f *fakeStore) Order(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
@@ -128,6 +132,8 @@ func (f *fakeStore) Products(ctx context.Context, after string, limit int) ([]en
 	if err := f.enter(ctx); err != nil {
 		return nil, err
 	}
+	f.setup.RLock()
+	defer f.setup.RUnlock()
 	first := slices.IndexFunc(f.products, func(p engine.Product) bool { return p.ID > after })
 	if first < 0 {
 		return nil, nil
@@ -136,10 +142,19 @@ func (f *fakeStore) Products(ctx context.Context, after string, limit int) ([]en
 	return rest[:min(limit, len(rest))], nil
 }
 
+// setProducts changes what there is while readers are at it.
+func (f *fakeStore) setProducts(all ...engine.Product) {
+	f.setup.Lock()
+	defer f.setup.Unlock()
+	f.products = all
+}
+
 func (f *fakeStore) Product(ctx context.Context, id string) (engine.Product, error) {
 	if err := f.enter(ctx); err != nil {
 		return engine.Product{}, err
 	}
+	f.setup.RLock()
+	defer f.setup.RUnlock()
 	for _, p := range f.products {
 		if p.ID == id {
 			return p, nil
@@ -277,7 +292,11 @@ func (h *harness) admin(method, path, body string, headers ...string) reply {
 func (h *harness) read(response *http.Response) reply {
 	h.t.Helper()
 	var body []byte
-	if response.StatusCode != http.StatusSwitchingProtocols { // what follows is no HTTP
+	switch {
+	case response.StatusCode == http.StatusSwitchingProtocols: // what follows is no HTTP
+	case response.Header.Get("Content-Type") == "text/event-stream" && response.Request.Method == http.MethodGet:
+		body = []byte(nextEvent(h.t, bufio.NewReader(response.Body), "stock"))
+	default:
 		var err error
 		body, err = io.ReadAll(response.Body)
 		require.NoError(h.t, err)

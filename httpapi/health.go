@@ -112,16 +112,24 @@ const (
 
 // getHealth tells people and machines how things are.
 func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
+	body, status := s.healthReport()
+	code := fasthttp.StatusOK
+	if status == statusDown {
+		code = fasthttp.StatusServiceUnavailable
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	sendJSON(ctx, code, body)
+}
+
+// healthReport asks the checks and says how all is.
+func (s *Server) healthReport() (body []byte, status string) {
 	findings, states := s.runChecks(), s.partitionStates()
 	said := problems(findings, states)
 	if !s.opened.Load() {
 		said = append(said, reasonStarting)
 	}
-	status, code := overall(findings, states, said), fasthttp.StatusOK
-	if status == statusDown {
-		code = fasthttp.StatusServiceUnavailable
-	}
-	body := appendStringMember(nil, `{"status":`, status)
+	status = overall(findings, states, said)
+	body = appendStringMember(nil, `{"status":`, status)
 	body = append(body, `,"problems":[`...)
 	for i, problem := range said {
 		body = appendString(separate(body, i), problem)
@@ -138,8 +146,7 @@ func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
 	}
 	body = appendStringMember(body, `],"version":`, s.config.Version)
 	body = appendTime(append(body, `,"timestamp":`...), time.Now().UnixMilli())
-	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	sendJSON(ctx, code, append(body, '}'))
+	return append(body, '}'), status
 }
 
 // separate appends the comma before all but the first element.

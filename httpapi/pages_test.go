@@ -37,6 +37,15 @@ func TestDocsLoadNothingFromElsewhere(t *testing.T) {
 	require.Contains(t, h.send("GET", "/docs/docs.js", "").body, "validatorUrl: null", "or the viewer asks another host for a badge")
 }
 
+// So are the charts of the dashboard, which are uPlot's.
+func TestTheChartsLicenceIsKept(t *testing.T) {
+	for name, words := range map[string]string{"uplot.LICENSE.txt": "The MIT License", "uplot.js": "(v1.6.32)", "uplot.css": ".uplot"} {
+		content, err := os.ReadFile("dashboard/" + name)
+		require.NoError(t, err)
+		require.Contains(t, string(content), words, name)
+	}
+}
+
 // The viewer is shipped with its licence, and as the version that its README names.
 func TestTheViewersLicenceIsKept(t *testing.T) {
 	readme, err := os.ReadFile("docsui/README.md")

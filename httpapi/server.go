@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"flashsale/engine"
+	"flashsale/httpapi/stockfeed"
 	"flashsale/httpapi/stream"
 )
 
@@ -82,8 +83,6 @@ type Config struct {
 	MaxHold time.Duration // longest hold that may be asked for, as the engine has it; default 15 min
 
 	MaxBody         int           // bytes; default 4096
-	MaxStreams      int           // WebSocket clients; default 1024
-	StreamPing      time.Duration // between two pings of a WebSocket; default 25 s
 	MaxConnsPerIP   int           // connections of one IPv4 address or IPv6 /64, but for TrustedProxies; 0 = no limit
 	ReadTimeout     time.Duration // for a whole request; default 5 s
 	WriteTimeout    time.Duration // for a whole answer; default 5 s
@@ -97,9 +96,19 @@ type Config struct {
 	Clock          func() time.Time // of both limits; nil = time.Now
 	MetricsApart   bool             // /metrics is not served here but by ServeMetrics
 	Pprof          bool             // ServeMetrics serves pprof too
+	Demo           bool             // the demo shop is served
+
+	Streams *StreamLimits // nil = the defaults
 
 	Metrics *metrics.Set // where the server's metrics are made and what /metrics shows; nil = a set of its own
 	Logger  *slog.Logger // nil = slog.Default()
+}
+
+// StreamLimits bound the connections that stay. Zero values become the defaults.
+type StreamLimits struct {
+	Watchers int           // WebSocket clients; default 1024
+	Buyers   int           // clients that are told the stock of a product; default 4096
+	Ping     time.Duration // between two pings of a WebSocket; default 25 s
 }
 
 const (
@@ -123,6 +132,9 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = orDefault(c.IdleTimeout, defaultIdleTimeout)
 	c.RequestTimeout = orDefault(c.RequestTimeout, defaultRequestTimeout)
 	c.ShutdownTimeout = orDefault(c.ShutdownTimeout, defaultShutdownTimeout)
+	if c.Streams == nil {
+		c.Streams = &StreamLimits{}
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -159,6 +171,7 @@ type Server struct {
 	checks  []*watchedCheck
 	limits  limits
 	hub     *stream.Hub
+	feed    *stockfeed.Feed
 
 	sums     stockSums
 	opened   atomic.Bool // deps are there
@@ -177,7 +190,7 @@ func New(deps Deps, config Config) *Server {
 	s.limits = newLimits(&s.config, s.metrics)
 	s.traffic = newTraffic(s.metrics)
 	s.calls.New = func() any { return newOrderCall(config.MaxHold) }
-	s.hub = s.newHub()
+	s.hub, s.feed = s.newHub(), s.newFeed()
 	s.route = s.newRouter().Handler
 	s.fast = s.newFastServer()
 	s.opened.Store(deps.Reserver != nil)
@@ -208,7 +221,7 @@ func (s *Server) newFastServer() *fasthttp.Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tracked := trackConns(ln, s.config.MaxConnsPerIP)
 	tracked.proxies = s.limits.proxies
-	defer s.runHub(ctx)()
+	defer s.runStreams(ctx)()
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(tracked) }()
 	select {
@@ -225,12 +238,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, <-served)
 }
 
-// runHub serves the streams until ctx ends, or at the latest until what it returns is called, which waits for them: fasthttp
-// does not.
-func (s *Server) runHub(ctx context.Context) (stop func()) {
+// runStreams serves the streams until ctx ends, or at the latest until what it returns is called, which waits for them:
+// fasthttp does not.
+func (s *Server) runStreams(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { s.hub.Run(ctx) })
+	running.Go(func() { s.feed.Run(ctx) })
 	return func() {
 		cancel()
 		running.Wait()

@@ -42,8 +42,9 @@ func (s *Server) newHub() *stream.Hub {
 			"fetch-total-orders":      question{s, s.totalOrders}.answer,
 			"fetch-inventory-updates": question{s, s.inventoryNow}.answer,
 			"get-benchmark-report":    figures(s.benchmark),
+			"fetch-health":            figures(s.healthNow),
 		},
-		MaxClients: s.config.MaxStreams, PingEvery: s.config.StreamPing, Metrics: s.config.Metrics, Logger: s.log,
+		MaxClients: s.config.Streams.Watchers, PingEvery: s.config.Streams.Ping, Metrics: s.config.Metrics, Logger: s.log,
 	})
 }
 
@@ -87,6 +88,12 @@ func (s *Server) inventoryNow(ctx context.Context) ([]byte, error) {
 		body = appendProduct(separate(body, i), &products[i])
 	}
 	return append(appendBoolMember(body, `],"complete":`, shown == len(products)), '}'), nil
+}
+
+// healthNow is what GET /monitoring/health answers.
+func (s *Server) healthNow() []byte {
+	body, _ := s.healthReport()
+	return body
 }
 
 var streamUpgrader = websocket.FastHTTPUpgrader{

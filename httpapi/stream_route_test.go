@@ -78,6 +78,7 @@ func TestTheStreamTellsTheSameFigures(t *testing.T) {
 		stock := h.told(socket, "fetch-inventory-updates", "fetch-inventory-updates")
 		require.Equal(t, true, stock["complete"])
 		require.Equal(t, []any{h.send("GET", "/inventory/phone", "").json(t)}, stock["products"])
+		require.Equal(t, "ok", h.told(socket, "fetch-health", "fetch-health")["status"])
 		require.EqualValues(t, 1, h.told(socket, "get-benchmark-report", "get-benchmark-report")["acceptedRequests"])
 	}
 }
@@ -177,7 +178,7 @@ func (v tokenUntil) Verify(string) (auth.Identity, error) {
 
 func TestTheStreamEndsWithItsToken(t *testing.T) {
 	until := tokenUntil{make(chan struct{})}
-	h := start(t, httpapi.Config{Tokens: until, StreamPing: 10 * time.Millisecond})
+	h := start(t, httpapi.Config{Tokens: until, Streams: &httpapi.StreamLimits{Ping: 10 * time.Millisecond}})
 	socket := h.watch("/monitoring/stream", http.Header{"Authorization": {"Bearer x"}})
 	h.told(socket, "subscribe-metrics", "metrics-update")
 	close(until.ended)
@@ -208,7 +209,7 @@ func TestStoppingTheServerClosesTheStreams(t *testing.T) {
 }
 
 func TestThereIsRoomForSoManyStreams(t *testing.T) {
-	h := start(t, httpapi.Config{MaxStreams: 1})
+	h := start(t, httpapi.Config{Streams: &httpapi.StreamLimits{Watchers: 1}})
 	only := h.watch("/monitoring/stream", nil)
 	got := h.send("GET", "/monitoring/stream", "", webSocket()...)
 	got.requireProblem(t, 503, engine.CodeOverloaded)

@@ -69,6 +69,7 @@ func greet(address, product, adminToken, psql string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nflashsale is open at http://%s\n\n", address)
 	fmt.Fprintf(&b, "  dashboard    http://%s/dashboard\n", address)
+	fmt.Fprintf(&b, "  demo shop    http://%s/demo\n", address)
 	fmt.Fprintf(&b, "  admin token  %s\n", adminToken)
 	if psql != "" {
 		fmt.Fprintf(&b, "  ledger       %s\n", psql)

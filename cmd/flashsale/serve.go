@@ -118,7 +118,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 	}
 	config := httpapi.Config{
 		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, MaxHold: s.HoldMax,
-		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof,
+		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof, Demo: s.Dev,
 	}
 	if err := s.applyGuards(&config); err != nil {
 		return err

@@ -1,116 +1,184 @@
-"use strict";
+// The live page: what the stream says, shown. Nothing is made up: while nothing comes, the page says since when.
 
-// Shows what monitoring/health and inventory answered, each second. Nothing is computed that they do not say; when they
-// do not answer, the page says so and greys out.
+import { big, clock, count, find, put, rate, seconds, span } from "./format.js";
+import { connect } from "./connection.js";
+import { Chart } from "./charts.js";
+import { filter, setAdmin, showLevels, showProducts } from "./products.js";
+import { showHealth, showRefusals } from "./system.js";
+import { change, signIn, signOut, toast } from "./admin.js";
+import { applyTheme, onThemeChange, toggleTheme } from "./theme.js";
 
-const pollMs = 1000;
-const timeoutMs = 4000;
-const page = 50;
-const find = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat();
+const recentMs = 300_000; // of refusals that are counted
+const lagWarn = 1;
+const lagBad = 10;
 
-function element(tag, className, text) {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  if (text !== undefined) e.textContent = text;
-  return e;
+applyTheme();
+
+const charts = [
+  new Chart(find("c-orders"), [
+    { label: "failed", color: "failed", format: rate },
+    { label: "refused", color: "refused", format: rate },
+    { label: "placed", color: "placed", fill: true, format: rate },
+  ], { least: 10, format: (n) => big(n) }),
+  new Chart(find("c-latency"), [
+    { label: "p99", color: "p99", format: rate },
+    { label: "p95", color: "p95", format: rate },
+    { label: "p50", color: "p50", fill: true, format: rate },
+  ], { least: 5, format: (n) => String(Math.round(n * 10) / 10) }),
+  new Chart(find("c-ledger"), [
+    { label: "orders", color: "ledger", fill: true, format: count },
+  ], { least: 10, format: (n) => big(n) }),
+];
+
+// The counters only grow until somebody clears them: what happened is the difference of two updates.
+let last = null;
+const recent = []; // [when, code -> count] of the last minutes
+const failureCodes = new Set();
+
+const sum = (codes) => Object.values(codes).reduce((a, b) => a + b, 0);
+
+function since(now, before) {
+  const seconds = (Date.parse(now.timestamp) - Date.parse(before.timestamp)) / 1000;
+  if (seconds <= 0 || now.countedSince !== before.countedSince) return null;
+  const codes = new Map();
+  for (const part of ["refusals", "failures"]) {
+    for (const [code, n] of Object.entries(now[part])) {
+      const more = n - (before[part][code] || 0);
+      if (more > 0) codes.set(code, more);
+      if (part === "failures") failureCodes.add(code);
+    }
+  }
+  return {
+    codes,
+    placed: (now.successfulOrders - before.successfulOrders) / seconds,
+    refused: (sum(now.refusals) - sum(before.refusals)) / seconds,
+    failed: (now.failedOrders - before.failedOrders) / seconds,
+  };
 }
 
-// The token that somebody typed in. It lives as long as the tab, and nothing but this page's requests carries it.
-const tokenKey = "flashsale-token";
-
-function tokenHeader() {
-  const token = sessionStorage.getItem(tokenKey);
-  return token ? { Authorization: "Bearer " + token } : {};
+function tone(id, bad, warn) {
+  find(id).closest(".tile").className = "tile" + (bad ? " bad" : warn ? " warn" : "");
 }
 
-find("sign-in").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem(tokenKey, find("token").value.trim());
-  find("token").value = "";
-  find("sign-in").hidden = true;
-});
-
-async function ask(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(timeoutMs), cache: "no-store", headers: tokenHeader() });
-  if (answer.status === 401 || answer.status === 403) find("sign-in").hidden = false;
-  return { answer, body: await answer.json() };
+function showTiles(m, went) {
+  put(find("t-placed"), rate(went ? Math.max(0, went.placed) : m.ordersPerSecond));
+  put(find("t-total"), `${count(m.successfulOrders)} since ${clock(m.countedSince)}`);
+  put(find("t-refused"), rate(went ? went.refused : 0));
+  put(find("t-refused-total"), `${count(sum(m.refusals))} in all`);
+  put(find("t-errors"), m.errorRate > 0 ? (m.errorRate * 100).toFixed(m.errorRate < 0.1 ? 2 : 1) : "0");
+  put(find("t-failed-total"), `${count(m.failedOrders)} in all`);
+  tone("t-errors", m.errorRate > 0.01, m.errorRate > 0);
+  put(find("t-p99"), rate(m.p99Latency));
+  put(find("t-p50"), m.p50Latency === null ? "no orders just now" : `half within ${rate(m.p50Latency)} ms`);
+  put(find("t-lag"), seconds(m.ledger.lagSeconds));
+  put(find("t-lag-orders"), `${count(m.ledger.lagOrders)} orders waiting`);
+  tone("t-lag", m.ledger.lagSeconds > lagBad, m.ledger.lagSeconds > lagWarn);
+  if (!m.inventoryLevels) return;
+  const total = (member) => m.inventoryLevels.reduce((a, l) => a + l[member], 0);
+  put(find("t-left"), big(total("currentStock")));
+  put(find("t-sold"), `${big(total("soldStock"))} sold, ${big(total("heldStock"))} held`);
 }
 
-function showStatus(status, text) {
-  const badge = find("status");
-  badge.className = "badge " + status;
-  badge.textContent = text;
+function showMetrics(m) {
+  if (last && m.timestamp === last.timestamp) return;
+  const at = Date.parse(m.timestamp) / 1000;
+  const went = last && since(m, last);
+  last = m;
+  showTiles(m, went);
+  if (went) {
+    charts[0].add(at, [went.failed, went.refused, Math.max(0, went.placed)]);
+    recent.push([Date.now(), went.codes]);
+  }
+  charts[1].add(at, [m.p99Latency, m.p95Latency, m.p50Latency]);
+  charts[2].add(at, [m.ledger.lagOrders]);
+  if (m.inventoryLevels) showLevels(m.inventoryLevels, at);
+  while (recent.length && recent[0][0] < Date.now() - recentMs) recent.shift();
+  const counts = new Map();
+  for (const [, codes] of recent) for (const [code, n] of codes) counts.set(code, (counts.get(code) || 0) + n);
+  showRefusals(counts, failureCodes);
 }
 
-function check(c) {
-  const li = element("li");
-  const row = element("div", "row");
-  row.append(element("span", "name", c.name), element("span", c.status === "ok" ? "good" : "bad", c.status));
-  li.append(row, element("div", "quiet", c.detail || `answered in ${c.latencyMs} ms`));
-  return li;
-}
+const show = {
+  "metrics-update": showMetrics,
+  "fetch-inventory-updates": showProducts,
+  "fetch-health": showHealth,
+};
 
-function partition(p) {
-  const tr = element("tr");
-  const state = element("td", p.open ? "good" : "bad reason", p.open ? "open" : "shut: " + (p.reason || "no reason given"));
-  tr.append(element("td", "", p.partition), state);
-  for (const n of [p.epoch, p.queued, p.backlog, p.watermark]) tr.append(element("td", "n", number.format(n)));
-  return tr;
-}
+let lostAt = Date.now();
+let connected = false;
 
-function share(className, part, whole) {
-  const e = element("span", className);
-  e.style.width = whole > 0 ? `${(100 * part) / whole}%` : "0";
-  return e;
-}
-
-function product(p) {
-  const li = element("li");
-  const head = element("div", "row");
-  const sale = p.flashSaleActive ? "" : "sale switched off";
-  head.append(element("span", "name", p.name), element("span", "quiet", p.id));
-  const bar = element("div", "bar");
-  bar.append(share("sold", p.soldStock, p.initialStock), share("held", p.heldStock, p.initialStock));
-  const counts = `${number.format(p.currentStock)} left of ${number.format(p.initialStock)}`;
-  const taken = `${number.format(p.soldStock)} sold · ${number.format(p.heldStock)} held`;
-  const foot = element("div", "row");
-  foot.append(element("span", "", counts), element("span", "bad", sale), element("span", "quiet", taken));
-  li.append(head, bar, foot);
-  return li;
-}
-
-async function showHealth() {
-  const { body } = await ask("monitoring/health");
-  if (!Array.isArray(body.checks)) throw new Error(body.detail || "no health report");
-  showStatus(body.status, body.status);
-  find("checks").replaceChildren(...body.checks.map(check));
-  find("partitions").replaceChildren(...body.partitions.map(partition));
-  find("updated").textContent = `${body.version} · ${new Date(body.timestamp).toLocaleTimeString()}`;
-}
-
-async function showProducts() {
-  const note = find("products-note");
-  const { answer, body } = await ask(`inventory?limit=${page}`);
-  if (!answer.ok) {
-    find("products").replaceChildren();
-    note.textContent = `The stock can't be read: ${body.detail}`;
+function tellLink() {
+  if (connected) {
+    put(find("link-text"), "live");
     return;
   }
-  find("products").replaceChildren(...body.map(product));
-  if (body.length === 0) note.textContent = "There are no products yet.";
-  else note.textContent = answer.headers.has("Link") ? `The first ${page} products by id are shown.` : "";
+  const text = last === null ? "connecting…" : `disconnected since ${clock(lostAt)} (${span((Date.now() - lostAt) / 1000)})`;
+  put(find("link-text"), text);
 }
+setInterval(tellLink, 1000);
 
-async function poll() {
-  try {
-    await Promise.all([showHealth(), showProducts()]);
-    document.body.classList.remove("stale");
-  } catch {
-    document.body.classList.add("stale");
-    showStatus("down", "no answer");
+function setConnected(now) {
+  if (connected && !now) {
+    lostAt = Date.now();
+    charts.forEach((c) => c.gap());
   }
-  setTimeout(poll, pollMs);
+  connected = now;
+  document.body.classList.toggle("stale", !now);
+  if (!now) {
+    put(find("status"), "no answer");
+    find("status").className = "pill down";
+  }
+  tellLink();
 }
 
-poll();
+const stream = connect({
+  open: () => setConnected(true),
+  closed: () => setConnected(false),
+  message: (event, data) => show[event] && show[event](data),
+  refused: () => signIn("These figures are shown to those who have a token with the scope monitor or admin.", signedIn),
+});
+stream.ask("fetch-inventory-updates", 3000);
+stream.ask("fetch-health", 2000);
+stream.open();
+
+const adminButton = find("sign-in");
+
+function signedIn(scope) {
+  if (scope === "admin") {
+    setAdmin(change);
+    put(adminButton, "Sign out");
+  } else {
+    toast("This token may look, not change.", false);
+  }
+  stream.again();
+}
+
+function adminClicked() {
+  if (document.body.classList.contains("admin")) {
+    signOut();
+    setAdmin(null);
+    put(adminButton, "Admin");
+    stream.again();
+    return;
+  }
+  signIn("An admin's token lets you change stock, and open and close sales.", signedIn);
+}
+
+function themeClicked() {
+  toggleTheme();
+  charts.forEach((c) => c.draw());
+}
+
+adminButton.addEventListener("click", adminClicked);
+find("theme").addEventListener("click", themeClicked);
+find("find").addEventListener("input", filter);
+onThemeChange(() => charts.forEach((c) => c.draw()));
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, dialog")) return;
+  if (event.key === "t") themeClicked();
+  if (event.key === "a") adminClicked();
+  if (event.key === "/") {
+    event.preventDefault();
+    find("find").focus();
+  }
+});

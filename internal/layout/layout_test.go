@@ -55,7 +55,7 @@ var forbiddenModules = map[string][]string{
 const devtest = "internal/devstack/devtest"
 
 // testOnly are packages for test files, and for devtest.
-var testOnly = []string{"testing", "github.com/stretchr/testify", "github.com/getkin/kin-openapi", module + "/" + devtest}
+var testOnly = []string{"testing", "github.com/stretchr/testify", "github.com/getkin/kin-openapi", "github.com/chromedp", module + "/" + devtest}
 
 // source is one Go file.
 type source struct {

@@ -1,0 +1,92 @@
+// The WebSocket: it comes back by itself, and says when it was lost.
+
+const firstWaitMs = 500;
+const maxWaitMs = 5000;
+const silenceMs = 5000; // without an update, the connection is taken for lost
+
+let token = ""; // of whoever signed in; in memory only
+
+export const setToken = (value) => (token = value);
+export const headers = () => (token ? { Authorization: "Bearer " + token } : {});
+
+const base64url = (text) =>
+  btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+function address() {
+  const url = new URL("monitoring/stream", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+// connect keeps a connection. on has open(), message(event, data), closed(), and refused(), called where a token is wanted.
+export function connect(on) {
+  let socket = null;
+  let wait = firstWaitMs;
+  let timer = 0;
+  let heard = 0;
+  const asked = new Map(); // event -> how often to ask, ms
+  const clocks = [];
+
+  function send(event) {
+    if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ event }));
+  }
+
+  function open() {
+    clearTimeout(timer);
+    const mine = new WebSocket(address(), token ? ["flashsale", "flashsale.bearer." + base64url(token)] : ["flashsale"]);
+    let opened = false;
+    socket = mine;
+    mine.onopen = () => {
+      opened = true;
+      wait = firstWaitMs;
+      heard = Date.now();
+      send("subscribe-metrics");
+      for (const [event, every] of asked) {
+        send(event);
+        clocks.push(setInterval(send, every, event));
+      }
+      clocks.push(setInterval(() => Date.now() - heard > silenceMs && mine.close(), 1000));
+      on.open();
+    };
+    mine.onmessage = ({ data }) => {
+      heard = Date.now();
+      const message = JSON.parse(data);
+      on.message(message.event, message.data);
+    };
+    mine.onclose = async () => {
+      if (socket !== mine) return;
+      socket = null;
+      clocks.splice(0).forEach(clearInterval);
+      on.closed();
+      if (!opened && (await wantsToken())) {
+        on.refused();
+        return;
+      }
+      timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
+      wait = Math.min(maxWaitMs, wait * 2);
+    };
+  }
+
+  return {
+    open,
+    ask: (event, every) => asked.set(event, every),
+    again() {
+      const old = socket;
+      socket = null;
+      clocks.splice(0).forEach(clearInterval);
+      if (old) old.close();
+      wait = firstWaitMs;
+      open();
+    },
+  };
+}
+
+// wantsToken tells why a WebSocket did not begin: browsers don't.
+async function wantsToken() {
+  try {
+    const answer = await fetch("monitoring/metrics", { headers: headers(), cache: "no-store" });
+    return answer.status === 401 || answer.status === 403;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,126 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/engine"
+	"flashsale/httpapi"
+	"flashsale/internal/devstack/devtest"
+)
+
+// nextEvent reads until an event of that name is complete.
+func nextEvent(t *testing.T, r *bufio.Reader, name string) string {
+	t.Helper()
+	var event strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		require.NoError(t, err)
+		event.WriteString(line)
+		if line != "\n" {
+			continue
+		}
+		if strings.HasPrefix(event.String(), "event: "+name+"\n") {
+			return event.String()
+		}
+		event.Reset()
+	}
+}
+
+// watchStock opens the stream of a product and waits for its first event.
+func (h *harness) watchStock(product string) *bufio.Reader {
+	h.t.Helper()
+	response, err := (&http.Client{Transport: h.client.Transport}).Get("http://" + h.address + "/inventory/" + product + "/stream")
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = response.Body.Close() })
+	require.Equal(h.t, 200, response.StatusCode)
+	r := bufio.NewReader(response.Body)
+	nextEvent(h.t, r, "stock")
+	return r
+}
+
+// What a buyer is told of a product, by its stock and its terms.
+func TestAvailability(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	for state, change := range map[string]func(*engine.Product){
+		"on_sale":     func(*engine.Product) {},
+		"all_held":    func(p *engine.Product) { p.Stock.Current, p.Stock.Held = 0, 1 },
+		"sold_out":    func(p *engine.Product) { p.Stock.Current, p.Stock.Held = 0, 0 },
+		"inactive":    func(p *engine.Product) { p.Terms.Active = false },
+		"not_started": func(p *engine.Product) { p.Terms.StartsAt = now.Add(1500 * time.Millisecond) },
+		"ended":       func(p *engine.Product) { p.Terms.EndsAt = now },
+	} {
+		h := start(t, httpapi.Config{Clock: func() time.Time { return now }})
+		p := engine.Product{ID: "phone", Terms: engine.Terms{Active: true}, Stock: engine.Stock{Current: 34, Held: 2, Sold: 1, Initial: 37}}
+		change(&p)
+		h.store.products = []engine.Product{p}
+		got := h.send("GET", "/api/v1/inventory/phone/stream", "")
+		require.Equal(t, "text/event-stream", got.header.Get("Content-Type"))
+		require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+		require.Contains(t, got.body, `"state":"`+state+`"`)
+		require.Equal(t, state == "not_started", strings.Contains(got.body, `"secondsToStart":2`), got.body)
+	}
+}
+
+func TestTheStockStreamTellsChanges(t *testing.T) {
+	h := start(t, httpapi.Config{Origin: shop})
+	h.store.setProducts(phone())
+	r := h.watchStock("phone")
+	sold := phone()
+	sold.Stock.Current, sold.Stock.Held = 0, 0
+	h.store.setProducts(sold)
+	require.Contains(t, nextEvent(t, r, "stock"), `"currentStock":0,"state":"sold_out"`)
+	require.Contains(t, h.send("GET", "/metrics", "").body, "\nflashsale_stock_stream_clients 1\n")
+	head := h.send("HEAD", "/inventory/phone/stream", "", "Origin", shop)
+	require.Equal(t, 200, head.status)
+	require.Equal(t, shop, h.send("GET", "/inventory/phone/stream", "", "Origin", shop).header.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, 404, h.send("HEAD", "/inventory/absent/stream", "").status)
+}
+
+// fasthttp's write timeout is for answers that end.
+func TestTheStockStreamOutlivesTheTimeouts(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	h := start(t, httpapi.Config{ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout})
+	h.store.setProducts(phone())
+	r := h.watchStock("phone")
+	for left := range int64(3) {
+		p := phone()
+		p.Stock.Current = left + 100
+		h.store.setProducts(p)
+		nextEvent(t, r, "stock")
+	}
+}
+
+func TestStoppingTheServerEndsTheStockStreams(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	h.store.setProducts(phone())
+	r := h.watchStock("phone")
+	h.stop()
+	devtest.Eventually(t, waitLimit, "the stream to end", func() bool {
+		_, err := r.ReadByte()
+		return err != nil
+	})
+	require.NoError(t, <-h.served)
+	h.served <- nil
+}
+
+// The demo shop is for development: elsewhere there is nothing at its path.
+func TestTheDemoShop(t *testing.T) {
+	h, production := start(t, httpapi.Config{Demo: true}), start(t, httpapi.Config{})
+	for path, mediaType := range map[string]string{
+		"/demo": "text/html; charset=utf-8", "/demo/app.js": "text/javascript; charset=utf-8", "/api/v1/demo/app.css": "text/css; charset=utf-8",
+	} {
+		got := h.send("GET", path, "")
+		require.Equal(t, 200, got.status, path)
+		require.Equal(t, mediaType, got.header.Get("Content-Type"))
+		require.NotRegexp(t, `(?:https?:)?//[a-z]`, got.body, "nothing comes from other hosts")
+		require.NotRegexp(t, `<script[^>]*>[^<]|<style|style=|\son[a-z]+=`, got.body)
+		production.send("GET", path, "").requireProblem(t, 404, engine.CodeNotFound)
+	}
+	h.send("GET", "/demo/none.js", "").requireProblem(t, 404, engine.CodeNotFound)
+}
