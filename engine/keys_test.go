@@ -71,7 +71,7 @@ func TestScriptsKeepToOneSlot(t *testing.T) {
 }
 
 var allScripts = []*script{
-	&reserveScript, &settleScript, &expireScript, &changeScript, &trimScript, &checkScript, &closeScript, &openScript, &loadScript, &sealScript,
+	&reserveScript, &settleScript, &expireScript, &changeScript, &trimScript, &checkScript, &auditScript, &closeScript, &openScript, &loadScript, &sealScript,
 }
 
 func scriptName(t testing.TB, command []string) string {
@@ -117,6 +117,9 @@ func driveAllScripts(t testing.TB, e *Engine, partition int) {
 	hold := NewReservation()
 	hold.ID, hold.Product, hold.User, hold.Quantity, hold.HoldMs = e.NewOrderID(product, time.Now()), product, "v", 1, 60_000
 	require.NoError(t, e.Reserve(hold, time.Now()))
+	audit, err := e.Audit(ctx, partition, epoch, 0, &AuditQuery{Products: []string{product}})
+	require.NoError(t, err)
+	require.Equal(t, Audited[Stock]{Found: true, Text: "2,1,2,5,1", Value: Stock{Current: 2, Held: 1, Sold: 2, Initial: 5, Change: 1}}, audit.Stocks[0])
 	cancel2 := NewTransition()
 	cancel2.ID, cancel2.Action = hold.ID, ActionCancel
 	require.NoError(t, e.Settle(cancel2, time.Now()))

@@ -83,3 +83,11 @@ func ParseOrderID(text string) (id OrderID, ok bool) {
 	}
 	return id, true
 }
+
+// TimeMs returns when the id was minted, in ms since 1970, by the clock of the process that did.
+func (id OrderID) TimeMs() (ms int64) {
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return ms
+}

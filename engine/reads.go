@@ -1,5 +1,7 @@
 package engine
 
+import "time"
+
 // OrderPlace is a place in the list of a user's orders, newest first. The zero place is before the newest.
 type OrderPlace struct {
 	CreatedAtMs int64
@@ -71,4 +73,23 @@ func (t *StockTotals) add(s Stock) {
 	case s.Current <= s.Initial/lowStockPart:
 		t.LowStock++
 	}
+}
+
+// ReconcileOutcome says how a comparison of Redis with the ledger ended.
+type ReconcileOutcome string
+
+// The outcomes of a comparison.
+const (
+	ReconciledClean   ReconcileOutcome = "clean"
+	ReconciledDrift   ReconcileOutcome = "drift"
+	ReconciledUnknown ReconcileOutcome = "unknown" // it could not tell
+)
+
+// Reconciled is what came of a comparison of Redis with the ledger over all products.
+type Reconciled struct {
+	Run        int64 // its number in reconcile_runs
+	Outcome    ReconcileOutcome
+	Drift      int64 // things that differ and were not repaired
+	Repaired   int64
+	FinishedAt time.Time
 }

@@ -35,6 +35,7 @@ var (
 	changeScript  = newScript("change.lua")
 	trimScript    = newScript("trim.lua")
 	checkScript   = newScript("check.lua")
+	auditScript   = newScript("audit.lua")
 	closeScript   = newScript("close.lua")
 	openScript    = newScript("open.lua")
 	loadScript    = newScript("load.lua")

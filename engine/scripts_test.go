@@ -36,10 +36,15 @@ func (n *node) calls(k Keys) map[string]invocation {
 		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
 		"trim":    {&trimScript, []string{k.Meta, k.Orders, k.Log}, []string{n.replid, "2", "0", "10"}},
 		"check":   {&checkScript, []string{k.Meta}, []string{n.replid, "0"}},
-		"close":   {&closeScript, []string{k.Meta}, []string{"1"}},
-		"open":    {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
-		"load":    {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "hash", "field", "value"}},
-		"seal":    {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0", "0", "60000"}},
+		"audit": {
+			&auditScript,
+			[]string{k.Meta, k.Stock, k.Buyers, k.Orders, k.Expiry},
+			[]string{n.replid, "0", "1", "1", "a", "a|u", strings.Repeat("i", 16)},
+		},
+		"close": {&closeScript, []string{k.Meta}, []string{"1"}},
+		"open":  {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
+		"load":  {&loadScript, []string{k.Meta, k.Buyers}, []string{"1", n.replid, "hash", "field", "value"}},
+		"seal":  {&sealScript, []string{k.Meta}, []string{"1", n.replid, "1", "0", "0", "60000"}},
 	}
 }
 

@@ -330,6 +330,9 @@ func (w *world) reading() []contractCase {
 		{operation: "GET /monitoring/stream", status: 503, headers: webSocket(), server: "full"},
 		{operation: "GET /monitoring/health", status: 503, server: "broken"},
 		{operation: "GET /monitoring/health", status: 503, prepare: shut},
+		{operation: "GET /monitoring/health", status: 200, prepare: func(h *harness) {
+			h.reserver.reconciled = engine.Reconciled{Run: 7, Outcome: engine.ReconciledDrift, Drift: 2, Repaired: 1, FinishedAt: time.Now()}
+		}},
 		{operation: "GET /readyz", status: 503, prepare: shut},
 		{operation: "GET /monitoring/metrics", status: 200, prepare: failing(errOurFault)},
 		{operation: "GET /monitoring/metrics", status: 200, prepare: func(h *harness) {

@@ -30,6 +30,8 @@ const (
 
 // fakeReserver stands in for the engine where only HTTP is looked at.
 type fakeReserver struct {
+	reconciled engine.Reconciled // no run = there was none
+
 	mu     sync.Mutex
 	calls  []engine.Reservation
 	decide func(r *engine.Reservation) error
@@ -228,7 +230,13 @@ func newHarness(t *testing.T) *harness {
 }
 
 func (h *harness) deps() httpapi.Deps {
-	return httpapi.Deps{Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store}
+	return httpapi.Deps{
+		Reserver: h.reserver, Transitions: h.store, Orders: h.store, Catalog: h.store,
+		Reconciled: func() (engine.Reconciled, bool) {
+			last := h.reserver.reconciled
+			return last, last.Run != 0
+		},
+	}
 }
 
 func (h *harness) serve(config httpapi.Config, deps httpapi.Deps) {

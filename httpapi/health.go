@@ -124,7 +124,7 @@ func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
 // healthReport asks the checks and says how all is.
 func (s *Server) healthReport() (body []byte, status string) {
 	findings, states := s.runChecks(), s.partitionStates()
-	said := problems(findings, states)
+	said := append(problems(findings, states), s.driftProblems()...)
 	if !s.opened.Load() {
 		said = append(said, reasonStarting)
 	}
@@ -136,6 +136,7 @@ func (s *Server) healthReport() (body []byte, status string) {
 	}
 	_, orders, lag := waiting(states)
 	body = appendLedgerLag(append(body, ']'), orders, lag)
+	body = s.appendReconciled(body)
 	body = append(body, `,"checks":[`...)
 	for i := range findings {
 		body = appendFinding(separate(body, i), &findings[i])

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"flashsale/engine"
 	"flashsale/httpapi"
 )
 
@@ -63,6 +64,39 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			require.Equal(t, c.problems, health["problems"])
 			require.Equal(t, map[string]any{"lagOrders": 44.0, "lagSeconds": c.lag.Seconds()}, health["ledger"])
 			require.Equal(t, c.lag.Seconds()/2, health["partitions"].([]any)[2].(map[string]any)["lagSeconds"])
+		})
+	}
+}
+
+func TestHealthShowsTheLastReconciliation(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	health := h.send("GET", "/monitoring/health", "").json(t)
+	require.Contains(t, health, "reconciliation")
+	require.Nil(t, health["reconciliation"])
+	for name, c := range map[string]struct {
+		drift    int64
+		outcome  engine.ReconcileOutcome
+		status   string
+		problems []any
+	}{
+		"clean":               {0, engine.ReconciledClean, "ok", []any{}},
+		"it could not tell":   {0, engine.ReconciledUnknown, "ok", []any{}},
+		"one drift":           {1, engine.ReconciledDrift, "degraded", []any{"the last reconciliation found 1 thing on which Redis and the ledger differ"}},
+		"more than a handful": {1234, engine.ReconciledDrift, "degraded", []any{"the last reconciliation found 1,234 things on which Redis and the ledger differ"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			finished := time.Now().Add(-time.Minute)
+			h.reserver.reconciled = engine.Reconciled{Run: 7, Outcome: c.outcome, Drift: c.drift, Repaired: 3, FinishedAt: finished}
+			health := h.send("GET", "/monitoring/health", "").json(t)
+			require.Equal(t, c.status, health["status"])
+			require.Equal(t, c.problems, health["problems"])
+			shown := health["reconciliation"].(map[string]any)
+			require.InDelta(t, 60, shown["ageSeconds"], waitLimit.Seconds())
+			delete(shown, "ageSeconds")
+			require.Equal(t, map[string]any{
+				"run": 7.0, "outcome": string(c.outcome), "drift": float64(c.drift), "repaired": 3.0,
+				"finishedAt": finished.UTC().Format("2006-01-02T15:04:05.000Z"),
+			}, shown)
 		})
 	}
 }

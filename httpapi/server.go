@@ -71,6 +71,9 @@ type Deps struct {
 	Orders      Orders
 	Catalog     Catalog
 	Checks      []Check
+
+	// Reconciled returns the last comparison of Redis with the ledger; ok is false where there was none. nil = nobody knows.
+	Reconciled func() (last engine.Reconciled, ok bool)
 }
 
 // Config are the settings of a server. Zero values become the defaults.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,14 +29,28 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" help:"API keys, for AUTH=keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
+	Reconcile reconcileCmd `cmd:"" help:"Compare Redis with the ledger, while sales go on, and explain every drift. Exit code: 0 clean, 1 drift, 2 it could not tell."`
+
 	Products productsCmd `cmd:"" help:"Import products from a CSV file, or export them to one."`
 }
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))
-		os.Exit(1)
+		os.Exit(exitCode(os.Args[1:], err))
 	}
+}
+
+// exitCode is 1 unless an error has a code of its own. What reconcile can't even read is no drift.
+func exitCode(args []string, err error) int {
+	var exit exitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case slices.Contains(args, "reconcile"):
+		return exitUnknown
+	}
+	return 1
 }
 
 // oneLine joins the lines of an error; the drivers break theirs.

@@ -24,6 +24,7 @@ type node struct {
 	engine  *engine.Engine
 	store   *persist.Store
 	keeper  *persist.Keeper
+	watch   *persist.ReconcileWatch
 	metrics *metrics.Set
 	door    door
 
@@ -187,6 +188,7 @@ func (n *node) assemble(s *serveCmd) {
 		IdempotencyTTL: s.IdempotencyTTL, Metrics: n.metrics,
 	})
 	n.store.WatchDrain(n.keeper)
+	n.watch = persist.NewReconcileWatch(n.pool, n.metrics)
 	close(n.connected)
 }
 
@@ -200,9 +202,10 @@ func (n *node) work(ctx context.Context, s *serveCmd, server *httpapi.Server) er
 	}
 	server.Open(httpapi.Deps{
 		Reserver: persist.NewReserver(n.store), Transitions: n.store, Orders: n.store, Catalog: n.store,
+		Reconciled: n.watch.Last,
 	})
 	slog.Info("both stores are there")
-	return runInOrder(ctx, n.engine.Run, n.keeper.Run)
+	return runInOrder(ctx, n.engine.Run, n.keeper.Run, n.watch.Run)
 }
 
 func (n *node) pingRedis(ctx context.Context) error {

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// MaxAudit is how many products, buyers and orders one [Engine.Audit] asks for at the most: it holds Redis up for about
+// two milliseconds.
+const MaxAudit = 2000
+
+// AuditQuery names what an audit looks at.
+type AuditQuery struct {
+	Products []string
+	Buyers   []string // as BuyerField has them
+	Orders   []OrderID
+}
+
+// Len returns how much is asked for.
+func (q *AuditQuery) Len() int { return len(q.Products) + len(q.Buyers) + len(q.Orders) }
+
+// Audited is a value as Redis has it.
+type Audited[T any] struct {
+	Found bool
+	Text  string // as it is there
+	Value T
+	Err   error // why it can't be read
+}
+
+// AuditedOrder is what Redis has of an order.
+type AuditedOrder struct {
+	Record      Audited[Order]
+	ExpiresAtMs int64 // among the holds that expire; 0 = it is not
+}
+
+// Audit is what Redis has at one instant, in the order of the query.
+type Audit struct {
+	Guard    Guard  // the rest is empty unless it is GuardOK
+	Sequence uint64 // of the last log entry at that instant
+	Stocks   []Audited[Stock]
+	Buyers   []Audited[Buyer]
+	Orders   []AuditedOrder
+}
+
+// Audit reads what Redis has of some products, buyers and orders of a partition, all at one instant, in the epoch that the
+// ledger names, of which it has the entries up to a watermark. It writes nothing.
+func (e *Engine) Audit(ctx context.Context, partition int, epoch Epoch, watermark uint64, q *AuditQuery) (Audit, error) {
+	if q.Len() > MaxAudit {
+		return Audit{}, fmt.Errorf("audit.lua: %d fields are more than %d", q.Len(), MaxAudit)
+	}
+	keys, err := e.EpochKeys(partition, epoch)
+	if err != nil {
+		return Audit{}, err
+	}
+	args := make([]string, 0, 4+q.Len())
+	args = append(args, epoch.Replid, formatUint(watermark), strconv.Itoa(len(q.Products)), strconv.Itoa(len(q.Buyers)))
+	args = append(append(args, q.Products...), q.Buyers...)
+	for i := range q.Orders {
+		args = append(args, string(q.Orders[i][:]))
+	}
+	fields, err := auditScript.run(ctx, e.client, []string{keys.Meta, keys.Stock, keys.Buyers, keys.Orders, keys.Expiry}, args)
+	if err != nil {
+		return Audit{}, err
+	}
+	return decodeAudit(fields, q)
+}
+
+func decodeAudit(fields []rueidis.RedisMessage, q *AuditQuery) (Audit, error) {
+	r := replyReader{fields: fields}
+	a := Audit{Guard: Guard(r.text())}
+	r.number()
+	if r.err != nil || a.Guard != GuardOK {
+		return a, r.err
+	}
+	a.Sequence = uint64(r.number())
+	for range q.Products {
+		a.Stocks = append(a.Stocks, audited(&r, ParseStock))
+	}
+	for range q.Buyers {
+		a.Buyers = append(a.Buyers, audited(&r, ParseBuyer))
+	}
+	for _, id := range q.Orders {
+		o := AuditedOrder{Record: audited(&r, func(text string) (Order, error) { return ParseRecord(id, text) })}
+		score := audited(&r, func(text string) (float64, error) { return strconv.ParseFloat(text, 64) })
+		o.ExpiresAtMs = int64(score.Value)
+		a.Orders = append(a.Orders, o)
+	}
+	if r.err != nil {
+		return a, fmt.Errorf("audit.lua: %w", r.err)
+	}
+	return a, nil
+}
+
+// audited takes the next field of a reply, which may be nil, and reads it.
+func audited[T any](r *replyReader, parse func(string) (T, error)) (a Audited[T]) {
+	m := r.message()
+	if m == nil || m.IsNil() {
+		return a
+	}
+	text, err := m.ToString()
+	if err != nil {
+		var n float64 // scores are numbers where RESP3 is spoken
+		if n, err = m.AsFloat64(); err != nil {
+			r.err = fmt.Errorf("reply field %d: %w", r.next, err)
+			return a
+		}
+		text = strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	a.Found, a.Text = true, text
+	a.Value, a.Err = parse(text)
+	return a
+}
+
+// Buyer is what Redis has of a buyer of a product, in units.
+type Buyer struct {
+	Bought      int64
+	Held        int64
+	LockUntilMs int64  // within which a second order is refused
+	LastOrder   string // id of the buyer's last order, 16 bytes; "" = none
+}
+
+const buyerFields = 4
+
+// ParseBuyer reads a buyer as the scripts write it: bought,held,lockUntilMs,lastOrder.
+func ParseBuyer(value string) (Buyer, error) {
+	var b Buyer
+	f := strings.SplitN(value, ",", buyerFields)
+	if len(f) != buyerFields {
+		return b, fmt.Errorf("buyer %q: not %d fields", value, buyerFields)
+	}
+	for i, n := range [...]*int64{&b.Bought, &b.Held, &b.LockUntilMs} {
+		if err := parseCount(f[i], n); err != nil {
+			return Buyer{}, fmt.Errorf("buyer %q: %w", value, err)
+		}
+	}
+	b.LastOrder = f[buyerFields-1]
+	return b, nil
+}
+
+// ID returns the id of the buyer's last order; ok is false where there is none.
+func (b *Buyer) ID() (id OrderID, ok bool) {
+	ok = len(b.LastOrder) == len(id)
+	copy(id[:], b.LastOrder)
+	return id, ok
+}
+
+// Page is a part of a hash or a sorted set, as a scan gives it: what was there all the time comes at least once.
+type Page struct {
+	Elements []string // field, value, .. of a hash; member, score, .. of a sorted set
+	Next     uint64   // cursor of the next page; 0 = there is none
+}
+
+// Scan reads the next page, of about count elements, of a key of a partition. The first cursor is 0.
+func (e *Engine) Scan(ctx context.Context, keys Keys, target string, cursor uint64, count int64) (Page, error) {
+	scan := e.client.B().Hscan().Key(target).Cursor(cursor).Count(count).Build()
+	if target == keys.Expiry {
+		scan = e.client.B().Zscan().Key(target).Cursor(cursor).Count(count).Build()
+	}
+	page, err := doWithin(ctx, e.client, scan).AsScanEntry()
+	if err != nil {
+		return Page{}, fmt.Errorf("scan %s: %w", target, err)
+	}
+	return Page{Elements: page.Elements, Next: page.Cursor}, nil
+}
+
+// RecordIn reads an order's record in an epoch; found is false where there is none (any more).
+func (e *Engine) RecordIn(ctx context.Context, keys Keys, id OrderID) (order Order, found bool, err error) {
+	get := e.client.B().Hget().Key(keys.Orders).Field(string(id[:])).Build()
+	record, err := doWithin(ctx, e.client, get).ToString()
+	if rueidis.IsRedisNil(err) {
+		return Order{}, false, nil
+	}
+	if err != nil {
+		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
+	}
+	order, err = ParseRecord(id, record)
+	return order, err == nil, err
+}

@@ -1,0 +1,163 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flashsale/engine"
+)
+
+// fixKind is a way to repair something.
+type fixKind int
+
+const (
+	fixByHand  fixKind = iota
+	fixRebuild         // Redis is written anew from the ledger, behind its log
+	fixPutRow          // an order is written into the ledger
+	fixFailRow         // an order of the ledger fails
+	fixRecount         // counters of the ledger are counted again
+	fixLetter          // a dead letter is brought into the ledger
+)
+
+func (k fixKind) words() string {
+	switch k {
+	case fixRebuild:
+		return "shut the partition, drain its log, write Redis anew from the ledger"
+	case fixPutRow:
+		return "write the order into the ledger"
+	case fixFailRow:
+		return "mark the row failed"
+	case fixRecount:
+		return "count the ledger's rows again"
+	case fixLetter:
+		return "bring the order into the ledger, if it takes it now"
+	case fixByHand:
+	}
+	return "by hand, see docs/operations.md"
+}
+
+// fix is how a finding is repaired.
+type fix struct {
+	kind   fixKind
+	order  *engine.Order // for the ledger
+	letter int64         // its id
+	done   bool
+}
+
+// errRefused says why a repair was not made.
+var errRefused = errors.New("not repaired")
+
+const putRow = `
+INSERT INTO orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at,
+                    expires_at, idempotency_key, idempotency_request)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, ''), nullif($15, ''))
+ON CONFLICT (id) DO UPDATE
+   SET quantity = excluded.quantity, status = excluded.status, version = excluded.version, epoch = excluded.epoch,
+       sequence = excluded.sequence, idx = excluded.idx, updated_at = excluded.updated_at, expires_at = excluded.expires_at,
+       reason = NULL, recorded_at = now()
+ WHERE orders.version < excluded.version`
+
+// put writes an order as Redis, or the log, had it. One that the ledger has further than that stays as it is.
+func (t *repairTx) put(ctx context.Context, o *engine.Order, epoch uint64) error {
+	var expires *time.Time
+	if o.ExpiresAtMs != 0 {
+		at := time.UnixMilli(o.ExpiresAtMs)
+		expires = &at
+	}
+	var known bool
+	if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM products WHERE id = $1)`, o.Product).Scan(&known); err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("%w: the ledger has no product %s", errRefused, o.Product)
+	}
+	_, err := t.Exec(ctx, putRow, o.ID, t.partition, o.Product, o.User, o.Quantity, o.Status, o.Version, epoch, o.Sequence,
+		o.Index, time.UnixMilli(o.CreatedAtMs), time.UnixMilli(o.UpdatedAtMs), expires, o.IdempotencyKey, o.Request)
+	return err
+}
+
+// failReason is what a row says that a repair has failed.
+const failReason = "reconciliation: nothing backs this order"
+
+func (t *repairTx) fail(ctx context.Context, o *engine.Order) error {
+	const update = `
+UPDATE orders SET status = 'failed', reason = $3, version = version + 1, updated_at = now(), recorded_at = now()
+ WHERE id = $1 AND status = $2`
+	tag, err := t.Exec(ctx, update, o.ID, o.Status, failReason)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = fmt.Errorf("%w: the row has changed meanwhile", errRefused)
+	}
+	return err
+}
+
+// land brings a dead letter into the ledger. Whatever kept it out may be gone; if not, it still refuses.
+func (t *repairTx) land(ctx context.Context, letter int64) error {
+	var id engine.OrderID
+	var record string
+	var place engine.Order
+	var epoch uint64
+	const query = `SELECT order_id, record, epoch, sequence, idx FROM dead_letters WHERE id = $1 AND resolved_at IS NULL FOR UPDATE`
+	err := t.QueryRow(ctx, query, letter).Scan(&id, &record, &epoch, &place.Sequence, &place.Index)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: somebody has dealt with it meanwhile", errRefused)
+	}
+	if err != nil {
+		return err
+	}
+	o, err := engine.ParseRecord(id, record)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	o.Sequence, o.Index = place.Sequence, place.Index
+	if err := t.put(ctx, &o, epoch); err != nil {
+		return err
+	}
+	t.rebuild = t.rebuild || epoch != t.place.epoch.Number // the rebuild since then has taken it for a sale
+	_, err = t.Exec(ctx, `UPDATE dead_letters SET resolved_at = now() WHERE order_id = $1 AND id <= $2 AND resolved_at IS NULL`, id, letter)
+	return err
+}
+
+// recountProduct has a product's counter be what its rows add up to. Postgres refuses more than there is.
+func (t *repairTx) recountProduct(ctx context.Context, product string) error {
+	const update = `
+UPDATE products p SET sold = s.sold, updated_at = now()
+  FROM (SELECT coalesce(sum(quantity), 0)::bigint AS sold FROM orders WHERE product_id = $1 AND status = 'confirmed') s
+ WHERE p.id = $1 AND p.sold <> s.sold`
+	_, err := t.Exec(ctx, update, product)
+	return err
+}
+
+// recountOrders has the partition's counters of orders be what they count.
+func (t *repairTx) recountOrders(ctx context.Context) error {
+	f := &frame{tx: t.Tx, places: t.places}
+	if err := f.readLetters(ctx); err != nil {
+		return err
+	}
+	s, err := f.sum(ctx, nil)
+	if err != nil {
+		return err
+	}
+	c := s.counts[t.partition]
+	const update = `
+UPDATE partitions SET pending_orders = $2, confirmed_orders = $3, cancelled_orders = $4, expired_orders = $5, failed_orders = $6
+ WHERE partition = $1`
+	_, err = t.Exec(ctx, update, t.partition, c[engine.StatusPending], c[engine.StatusConfirmed], c[engine.StatusCancelled],
+		c[engine.StatusExpired], c[engine.StatusFailed])
+	return err
+}
+
+// rowNow returns an order's row as JSON, nil where there is none.
+func (t *repairTx) rowNow(ctx context.Context, order string) (text *string, err error) {
+	if order == "" {
+		return nil, nil
+	}
+	err = t.QueryRow(ctx, `SELECT to_jsonb(o)::text FROM orders o WHERE id = $1::uuid`, order).Scan(&text)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return text, err
+}

@@ -1,0 +1,220 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"flashsale/engine"
+)
+
+// sweepRecords compares every order that Redis has a record of with its row.
+func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
+	near := s.ordersLook(partition)
+	err := s.scan(ctx, partition, func(k engine.Keys) string { return k.Orders }, func(elements []string) error {
+		records := make(map[engine.OrderID]engine.Order, len(elements)/2)
+		for i := 0; i+1 < len(elements); i += 2 {
+			id, ok := idOf(elements[i])
+			if !ok {
+				continue
+			}
+			record, err := engine.ParseRecord(id, elements[i+1])
+			if err != nil { // then the row differs, whatever it is
+				record = engine.Order{ID: id}
+			}
+			records[id] = record
+		}
+		s.report.Compared.Records += int64(len(records))
+		return s.screenRecords(ctx, records, near)
+	})
+	if err != nil {
+		return err
+	}
+	return near.flush(ctx)
+}
+
+func idOf(text string) (id engine.OrderID, ok bool) {
+	copy(id[:], text)
+	return id, len(text) == len(id)
+}
+
+func (s *sweep) ordersLook(partition int) *closeLook[engine.OrderID] {
+	return &closeLook[engine.OrderID]{look: func(ctx context.Context, ids []engine.OrderID) error {
+		return s.compareOrders(ctx, partition, ids)
+	}}
+}
+
+const selectStates = `SELECT id, product_id, user_id, quantity, status, version FROM orders WHERE id = ANY ($1)`
+
+// screenRecords asks the ledger about records and has those looked at closely that differ.
+func (s *sweep) screenRecords(ctx context.Context, records map[engine.OrderID]engine.Order, near *closeLook[engine.OrderID]) error {
+	ids := make([]engine.OrderID, 0, len(records))
+	for id := range records {
+		ids = append(ids, id)
+	}
+	rows, err := s.pool.Query(ctx, selectStates, ids)
+	if err != nil {
+		return err
+	}
+	var o engine.Order
+	_, err = pgx.ForEachRow(rows, []any{&o.ID, &o.Product, &o.User, &o.Quantity, &o.Status, &o.Version}, func() error {
+		if record := records[o.ID]; record.Version == o.Version && sameOrder(&record, &o) {
+			delete(records, o.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id := range records {
+		if err := near.add(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepExpiry looks for what is among the holds that expire and is no hold.
+func (s *sweep) sweepExpiry(ctx context.Context, partition int) error {
+	near := s.ordersLook(partition)
+	err := s.scan(ctx, partition, func(k engine.Keys) string { return k.Expiry }, func(elements []string) error {
+		var ids []engine.OrderID
+		for i := 0; i < len(elements); i += 2 {
+			if id, ok := idOf(elements[i]); ok {
+				ids = append(ids, id)
+			}
+		}
+		return s.screenHolds(ctx, partition, ids, near)
+	})
+	if err != nil {
+		return err
+	}
+	return near.flush(ctx)
+}
+
+// screenHolds asks Redis about holds and has those looked at closely that it does not have as such.
+func (s *sweep) screenHolds(ctx context.Context, partition int, ids []engine.OrderID, near *closeLook[engine.OrderID]) error {
+	for len(ids) > 0 {
+		var q engine.AuditQuery
+		q.Orders, ids, _ = portion(ids, engine.MaxAudit)
+		audit, err := s.glance(ctx, partition, &q)
+		if err != nil {
+			return err
+		}
+		for i, id := range q.Orders {
+			if audit.Guard == engine.GuardOK {
+				o := &audit.Orders[i]
+				if o.Record.Found && o.Record.Err == nil && o.Record.Value.Status == engine.StatusPending && o.ExpiresAtMs != 0 {
+					continue
+				}
+			}
+			if err := near.add(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const selectPendingIDs = `
+SELECT id FROM orders WHERE status = 'pending' AND ($1::text[] IS NULL OR product_id = ANY ($1))`
+
+// sweepPending compares every hold that the ledger has, of all partitions: it reads the whole table.
+func (s *sweep) sweepPending(ctx context.Context) error {
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // it has read only
+	if err := unlimited(ctx, tx); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, selectPendingIDs, s.config.Products)
+	if err != nil {
+		return err
+	}
+	portions := make([][]engine.OrderID, s.engine.Partitions())
+	near := make([]*closeLook[engine.OrderID], len(portions))
+	for partition := range near {
+		near[partition] = s.ordersLook(partition)
+	}
+	var id engine.OrderID
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		partition := id.Partition()
+		if partition >= len(portions) {
+			return nil // no process has made it
+		}
+		portions[partition] = append(portions[partition], id)
+		if len(portions[partition]) < engine.MaxAudit {
+			return nil
+		}
+		ids := portions[partition]
+		portions[partition] = nil
+		return s.screenHolds(ctx, partition, ids, near[partition])
+	})
+	for partition := range near {
+		if err == nil {
+			err = s.screenHolds(ctx, partition, portions[partition], near[partition])
+		}
+		if err == nil {
+			err = near[partition].flush(ctx)
+		}
+	}
+	return err
+}
+
+// sweepTail compares every order that the log names and the ledger has not taken in.
+func (s *sweep) sweepTail(ctx context.Context, partition int) error {
+	var ids []engine.OrderID
+	err := s.compare(ctx, judgement{
+		choose: func(_ context.Context, f *frame) error {
+			f.looks = append(f.looks, &look{partition: partition}) // only how far the log has come
+			return nil
+		},
+		judge: func(_ context.Context, f *frame) error {
+			ids = nil
+			seen := make(map[engine.OrderID]bool)
+			entries := f.tails[partition].until(f.looks[0].audit.Sequence)
+			for i := range entries {
+				for k := range entries[i].Orders {
+					if id := entries[i].Orders[k].Order.ID; !seen[id] {
+						seen[id] = true
+						ids = append(ids, id)
+					}
+				}
+			}
+			return nil
+		},
+	})
+	for len(ids) > 0 && err == nil {
+		var part []engine.OrderID
+		part, ids, _ = portion(ids, engine.MaxAudit)
+		err = s.compareOrders(ctx, partition, part)
+	}
+	return err
+}
+
+// compareOrders looks closely at orders.
+func (s *sweep) compareOrders(ctx context.Context, partition int, ids []engine.OrderID) error {
+	return s.compare(ctx, judgement{
+		choose: func(_ context.Context, f *frame) error {
+			f.want(partition, engine.AuditQuery{Orders: ids}, nil)
+			return nil
+		},
+		judge: func(ctx context.Context, f *frame) error {
+			for _, l := range f.looks {
+				facts, err := f.orderFacts(ctx, l)
+				if err != nil {
+					return fmt.Errorf("orders: %w", err)
+				}
+				for i := range facts {
+					if facts[i].amiss != "" && s.concerns(facts[i].product()) {
+						suspect(s.suspects, s.suspects.orders, facts[i].id)
+					}
+				}
+			}
+			return nil
+		},
+	})
+}

@@ -1,0 +1,138 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"flashsale/engine"
+)
+
+// errRestless says that a look is to be taken again: the partition is being brought in line, or the log was trimmed between
+// two questions.
+var errRestless = errors.New("no moment to compare")
+
+const (
+	// tailRead is how many log entries are read at once.
+	tailRead = 256
+	// maxTail bounds the orders that a partition's tail may name: about 30 MB. Behind that the ledger is waited for.
+	maxTail = 100_000
+)
+
+// tail is the part of a partition's log that Redis has and the ledger had not at its last snapshot. It is read once, entry
+// by entry, however many looks are taken.
+type tail struct {
+	partition int
+	epoch     engine.Epoch
+	after     uint64 // it begins behind this sequence
+	entries   []engine.Entry
+	orders    int
+	link      *engine.Link
+}
+
+func (t *tail) end() uint64 { return t.after + uint64(len(t.entries)) }
+
+// reach has the tail begin behind from, the ledger's watermark, and go on at least to the sequence to.
+func (t *tail) reach(ctx context.Context, e *engine.Engine, epoch engine.Epoch, from, to uint64) error {
+	t.begin(epoch, from)
+	if t.end() >= to {
+		return nil
+	}
+	err := t.read(ctx, e, to)
+	if err != nil && !errors.Is(err, errRestless) {
+		t.close() // the link may be of a server that is no more
+	}
+	return err
+}
+
+// begin drops what the ledger has by now.
+func (t *tail) begin(epoch engine.Epoch, from uint64) {
+	if t.epoch != epoch || from < t.after || from > t.end() {
+		t.epoch, t.after, t.entries, t.orders = epoch, from, nil, 0
+		return
+	}
+	gone := from - t.after
+	for i := range t.entries[:gone] {
+		t.orders -= len(t.entries[i].Orders)
+	}
+	t.after, t.entries = from, append([]engine.Entry(nil), t.entries[gone:]...)
+}
+
+func (t *tail) read(ctx context.Context, e *engine.Engine, to uint64) (err error) {
+	if t.link == nil {
+		if t.link, err = e.Connect(ctx, t.partition); err != nil {
+			return err
+		}
+	}
+	keys, err := e.EpochKeys(t.partition, t.epoch)
+	if err != nil {
+		return err
+	}
+	for t.end() < to {
+		entries, err := t.link.ReadLog(ctx, keys, t.end(), tailRead, 0)
+		if err != nil {
+			return err
+		}
+		if err := t.add(entries); err != nil {
+			return err
+		}
+	}
+	replid, err := t.link.Replid(ctx) // asked after the entries came, so they are of this history
+	if err == nil && replid != t.epoch.Replid {
+		err = fmt.Errorf("%w: the server of partition %d has another history than the ledger names", errRestless, t.partition)
+	}
+	return err
+}
+
+func (t *tail) add(entries []engine.Entry) error {
+	if len(entries) == 0 {
+		return fmt.Errorf("%w: the log of partition %d ends before its last entry", errRestless, t.partition)
+	}
+	for i := range entries {
+		if entries[i].Sequence != t.end()+1 {
+			return fmt.Errorf("%w: the log of partition %d was trimmed meanwhile", errRestless, t.partition)
+		}
+		t.entries = append(t.entries, entries[i])
+		t.orders += len(entries[i].Orders)
+	}
+	if t.orders > maxTail {
+		return fmt.Errorf("%w: the ledger is more than %d orders behind in partition %d", errRestless, maxTail, t.partition)
+	}
+	return nil
+}
+
+// until returns the entries up to a sequence.
+func (t *tail) until(sequence uint64) []engine.Entry {
+	if sequence <= t.after {
+		return nil
+	}
+	return t.entries[:min(sequence-t.after, uint64(len(t.entries)))]
+}
+
+func (t *tail) close() {
+	if t.link != nil {
+		t.link.Close()
+		t.link = nil
+	}
+}
+
+// names tells whether the log has the entry of a sequence, and whether that names an order.
+func (t *tail) names(ctx context.Context, e *engine.Engine, sequence uint64, id engine.OrderID) (kept, named bool, err error) {
+	if t.link == nil {
+		if t.link, err = e.Connect(ctx, t.partition); err != nil {
+			return false, false, err
+		}
+	}
+	keys, err := e.EpochKeys(t.partition, t.epoch)
+	if err != nil || sequence == 0 {
+		return false, false, err
+	}
+	entries, err := t.link.ReadLog(ctx, keys, sequence-1, 1, 0)
+	if err != nil || len(entries) == 0 || entries[0].Sequence != sequence {
+		return false, false, err
+	}
+	for i := range entries[0].Orders {
+		named = named || entries[0].Orders[i].Order.ID == id
+	}
+	return true, named, nil
+}

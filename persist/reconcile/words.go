@@ -1,0 +1,199 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"flashsale/engine"
+)
+
+// What drifts mean for the shop.
+const (
+	meaningMissingInLedger = "a sale or a hold that its buyer was told of is not in the books"
+	meaningMissingInRedis  = "the books have it, but Redis could give its units to somebody else, or never gives them back"
+	meaningPhantomRecord   = "nobody ever placed this order: no log entry, no row, no buyer's count backs it"
+	meaningPhantomRow      = "a row that no counter and no count of its buyer backs: nobody was sold this"
+	meaningOrphan          = "the hold can't run its course: it would never expire, or there is none to expire"
+	meaningStale           = "Redis has an earlier state of this order than the books: what it does next would be wrong"
+	meaningUnreadable      = "nobody can confirm or cancel this order"
+	meaningContradicts     = "the two sides tell the same change of this order differently; the books count"
+	meaningBuyerLess       = "the buyer could buy more than the limit allows"
+	meaningBuyerMore       = "the buyer is refused units that the limit still allows"
+	meaningCounts          = "reports by state are wrong; stock is not concerned"
+	meaningSold            = "reports of units sold are wrong; rows are what was sold"
+	meaningTooMuch         = "more could be sold than there is; the ledger would refuse the last orders"
+	meaningTooLittle       = "units that nobody can buy"
+	meaningCounters        = "what the shop shows, and decides by, is not what was sold"
+	meaningNoProduct       = "the product can't be bought"
+	meaningNotInLedger     = "Redis sells a product that the books do not have"
+	meaningDealtWith       = "units of a dead letter that somebody has dealt with: Redis still counts them as taken"
+	meaningLetter          = "its buyer was told yes, and the order is not in the books"
+)
+
+func unitsText(n int64) string {
+	if n == 1 {
+		return "1 unit"
+	}
+	return fmt.Sprintf("%d units", n)
+}
+
+func orderText(o *engine.Order) string {
+	text := fmt.Sprintf("%s of %s, version %d", o.Status, unitsText(o.Quantity), o.Version)
+	if o.Status == engine.StatusPending {
+		text += ", until " + time.UnixMilli(o.ExpiresAtMs).UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+func (o *orderFact) redisText() string {
+	due := "not among the holds that expire"
+	if o.redis.ExpiresAtMs != 0 {
+		due = "among the holds that expire"
+	}
+	switch record := o.record(); {
+	case !o.redis.Record.Found:
+		return "has no such order; it is " + due
+	case record == nil:
+		return fmt.Sprintf("has %.80q, which nobody can read", o.redis.Record.Text)
+	case record.Status == engine.StatusPending || o.redis.ExpiresAtMs != 0:
+		return "has it " + orderText(record) + "; it is " + due
+	default:
+		return "has it " + orderText(record)
+	}
+}
+
+func (o *orderFact) ledgerText() string {
+	switch {
+	case o.row != nil && o.want != nil && o.want.Version != o.row.Version:
+		return "has it " + orderText(&o.row.Order) + ", and the log brings it " + orderText(o.want)
+	case o.row != nil:
+		return "has it " + orderText(&o.row.Order)
+	case o.want != nil:
+		return "has no row yet; the log brings it " + orderText(o.want)
+	case o.logged:
+		return "has no such order, though the log had brought it"
+	}
+	return "has no such order"
+}
+
+func (p *pairFact) redisText() string {
+	switch {
+	case p.redis.Err != nil:
+		return fmt.Sprintf("has %.80q of the buyer, which nobody can read", p.redis.Text)
+	case !p.redis.Found:
+		return "does not know the buyer"
+	}
+	return fmt.Sprintf("counts %d bought, %d held", p.redis.Value.Bought, p.redis.Value.Held)
+}
+
+func (l leftover) finding(partition int) Finding {
+	return Finding{
+		Partition: partition, Product: l.product, User: l.user, Redis: l.redisText(),
+		Ledger: fmt.Sprintf("the buyer's orders are %d bought, %d held", l.want.sold, l.want.held),
+	}
+}
+
+func stockText(s engine.Stock) string {
+	return fmt.Sprintf("%s in all: %d on sale, %d held, %d sold", unitsText(s.Initial), s.Current, s.Held, s.Sold)
+}
+
+func (p *productFact) ledgerText() string {
+	return stockText(p.want) + ", by its rows"
+}
+
+// oddity tells of a product that one side does not know, or that can't be read.
+func (p *productFact) oddity() (f Finding, odd bool) {
+	f = Finding{Class: Counter, Product: p.id, Redis: "does not know the product", Ledger: p.ledgerText(), fix: fix{kind: fixRebuild}}
+	if p.redis.Found {
+		f.Redis = stockText(p.redis.Value)
+	}
+	switch {
+	case p.redis.Err != nil:
+		f.Redis, f.Meaning = fmt.Sprintf("has the counters %.80q, which nobody can read", p.redis.Text), meaningNoProduct
+	case p.wanted && !p.redis.Found:
+		f.Class, f.Meaning = Undersell, meaningNoProduct
+	case p.ledger == nil && p.rows != units{}:
+		f.Class, f.Meaning, f.fix = Phantom, meaningNotInLedger, fix{}
+		f.Ledger = fmt.Sprintf("has no such product, but orders of it: %d sold, %d held", p.rows.sold, p.rows.held)
+	case !p.wanted && p.redis.Found:
+		f.Class, f.Meaning, f.Ledger = Phantom, meaningNotInLedger, "has no such product"
+	case p.ledger == nil:
+		return f, false
+	default:
+		return f, false
+	}
+	return f, true
+}
+
+// rowsOfNobody tells that rows are missing, or too many, of buyers whom nobody knows.
+func (p *productFact) rowsOfNobody(partition int) Finding {
+	f := Finding{
+		Class: MissingInLedger, Partition: partition, Product: p.id, Redis: stockText(p.redis.Value), Meaning: meaningMissingInLedger,
+		Ledger: fmt.Sprintf("its counter says %s sold, its rows %d; whose they are nobody knows", unitsText(p.ledger.sold), p.rows.sold),
+	}
+	if p.ledger.sold < p.rows.sold {
+		f.Class, f.Meaning = Phantom, meaningPhantomRow
+	}
+	return f
+}
+
+func (p *productFact) wrongSold(partition int) Finding {
+	return Finding{
+		Class: Counter, Partition: partition, Product: p.id, Redis: stockText(p.redis.Value), Meaning: meaningSold,
+		Ledger: fmt.Sprintf("its counter says %s sold, its rows %d", unitsText(p.ledger.sold), p.rows.sold),
+		fix:    fix{kind: fixRecount},
+	}
+}
+
+// counters tells of counters of Redis that are wrong, beyond what rest leaves unexplained of held and sold.
+func (p *productFact) counters(rest units) (f Finding, wrong bool) {
+	if p.ledger == nil || !p.redis.Found {
+		return f, false
+	}
+	have := p.redis.Value
+	current := p.want.Initial - have.Held - have.Sold // that there should be, given what is held and sold
+	f = Finding{Class: Counter, Product: p.id, Redis: stockText(have), Ledger: p.ledgerText(), Meaning: meaningCounters, fix: fix{kind: fixRebuild}}
+	switch {
+	case rest == units{} && have.Current < current:
+		f.Class = Undersell
+		f.Meaning = fmt.Sprintf("%s: %s", meaningTooLittle, unitsText(current-have.Current))
+	case rest == units{} && have.Current > current:
+		f.Meaning = fmt.Sprintf("%s: %s too many on sale", meaningTooMuch, unitsText(have.Current-current))
+	case rest != units{} && have.Current > p.want.Current:
+		f.Meaning = fmt.Sprintf("%s: %s too many on sale", meaningTooMuch, unitsText(have.Current-p.want.Current))
+	case rest != units{} || have.Current != current || have.Initial != p.want.Initial:
+	case have.Change != p.want.Change:
+		f.Redis = fmt.Sprintf("has taken change %d of the product", have.Change)
+		f.Ledger = fmt.Sprintf("change %d is the last that was taken", p.want.Change)
+	default:
+		return f, false
+	}
+	return f, true
+}
+
+func (c counts) String() string {
+	var parts []string
+	for _, status := range statuses {
+		parts = append(parts, fmt.Sprintf("%d %s", c[status], status))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (l *openLetter) finding() Finding {
+	f := Finding{
+		Class: DeadLetter, Partition: l.partition, Product: l.product, User: l.user, Meaning: meaningLetter,
+		Redis:  fmt.Sprintf("logged %.120q", l.record),
+		Ledger: "refused it: " + l.reason,
+	}
+	if l.order != nil {
+		f.Order = l.order.String()
+	}
+	if l.inTheLedgerAs != "" {
+		f.Ledger += "; it has the order " + l.inTheLedgerAs
+	}
+	if l.readable && l.latest {
+		f.fix = fix{kind: fixLetter, letter: l.id}
+	}
+	return f
+}
