@@ -34,6 +34,7 @@ type Audited[T any] struct {
 // AuditedOrder is what Redis has of an order.
 type AuditedOrder struct {
 	Record      Audited[Order]
+	InLog       bool  // Redis keeps no more than where it was logged: it was sold at once. See [ParseKept]
 	ExpiresAtMs int64 // among the holds that expire; 0 = it is not
 }
 
@@ -84,7 +85,11 @@ func decodeAudit(fields []rueidis.RedisMessage, q *AuditQuery) (Audit, error) {
 		a.Buyers = append(a.Buyers, audited(&r, ParseBuyer))
 	}
 	for _, id := range q.Orders {
-		o := AuditedOrder{Record: audited(&r, func(text string) (Order, error) { return ParseRecord(id, text) })}
+		var o AuditedOrder
+		o.Record = audited(&r, func(text string) (kept Order, err error) {
+			kept, o.InLog, err = ParseKept(id, text)
+			return kept, err
+		})
 		score := audited(&r, func(text string) (float64, error) { return strconv.ParseFloat(text, 64) })
 		o.ExpiresAtMs = int64(score.Value)
 		a.Orders = append(a.Orders, o)
@@ -113,6 +118,16 @@ func audited[T any](r *replyReader, parse func(string) (T, error)) (a Audited[T]
 	a.Found, a.Text = true, text
 	a.Value, a.Err = parse(text)
 	return a
+}
+
+// ParseKept reads what Redis keeps of an order: its record or, of one that was sold at once, where it was logged. Of that one
+// only the id, the state, the version and the sequence are known; the log has the rest.
+func ParseKept(id OrderID, text string) (o Order, inLog bool, err error) {
+	if sequence, ok := entryOf(text); ok {
+		return Order{ID: id, Status: StatusConfirmed, Version: 1, Sequence: sequence}, true, nil
+	}
+	o, err = ParseRecord(id, text)
+	return o, false, err
 }
 
 // Buyer is what Redis has of a buyer of a product, in units.
@@ -165,18 +180,4 @@ func (e *Engine) Scan(ctx context.Context, keys Keys, target string, cursor uint
 		return Page{}, fmt.Errorf("scan %s: %w", target, err)
 	}
 	return Page{Elements: page.Elements, Next: page.Cursor}, nil
-}
-
-// RecordIn reads an order's record in an epoch; found is false where there is none (any more).
-func (e *Engine) RecordIn(ctx context.Context, keys Keys, id OrderID) (order Order, found bool, err error) {
-	get := e.client.B().Hget().Key(keys.Orders).Field(string(id[:])).Build()
-	record, err := doWithin(ctx, e.client, get).ToString()
-	if rueidis.IsRedisNil(err) {
-		return Order{}, false, nil
-	}
-	if err != nil {
-		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
-	}
-	order, err = ParseRecord(id, record)
-	return order, err == nil, err
 }

@@ -97,22 +97,57 @@ func (r *Reconciler) widen(ctx context.Context, f *frame, s *suspects) ([]pair, 
 	for _, row := range rows {
 		pairs[pair{row.Product, row.User}] = true
 	}
-	for _, id := range ids {
-		keys, err := r.engine.EpochKeys(id.Partition(), f.places[id.Partition()].epoch)
-		if err != nil {
-			return nil, err
-		}
-		timed, cancel := context.WithTimeout(ctx, askTimeout)
-		order, found, err := r.engine.RecordIn(timed, keys, id)
-		cancel()
-		if err == nil && found { // else it is looked at with the others
-			pairs[pair{order.Product, order.User}] = true
-		}
+	if err := r.widenByRedis(ctx, f, ids, pairs); err != nil {
+		return nil, err
 	}
 	for p := range pairs {
 		s.products[p.product] = true
 	}
 	return slices.Collect(maps.Keys(pairs)), nil
+}
+
+// widenByRedis adds the buyers whom Redis, or its log, has of orders.
+func (r *Reconciler) widenByRedis(ctx context.Context, f *frame, ids []engine.OrderID, pairs map[pair]bool) error {
+	byPartition := make([][]engine.OrderID, len(f.places))
+	for _, id := range ids {
+		byPartition[id.Partition()] = append(byPartition[id.Partition()], id)
+	}
+	for partition, some := range byPartition {
+		if len(some) == 0 {
+			continue
+		}
+		timed, cancel := context.WithTimeout(ctx, askTimeout)
+		audit, err := r.engine.Audit(timed, partition, f.places[partition].epoch, 0, &engine.AuditQuery{Orders: some})
+		cancel()
+		if err != nil {
+			return err
+		}
+		for i := range audit.Orders {
+			if order := r.knownOf(ctx, f, &audit.Orders[i]); order != nil {
+				pairs[pair{order.Product, order.User}] = true
+			}
+		}
+	}
+	return nil
+}
+
+// knownOf returns an order as Redis, or its log, has it; nil where neither says.
+func (r *Reconciler) knownOf(ctx context.Context, f *frame, o *engine.AuditedOrder) *engine.Order {
+	order := &o.Record.Value
+	if !o.Record.Found || o.Record.Err != nil {
+		return nil
+	}
+	if !o.InLog {
+		return order
+	}
+	timed, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	partition := order.ID.Partition()
+	_, logged, err := f.tails[partition].find(timed, r.engine, f.places[partition].epoch, order.Sequence, order.ID)
+	if err != nil { // it is asked again with the others
+		return nil
+	}
+	return logged
 }
 
 // productIDs lists the products, never nil, which would be all.
@@ -173,11 +208,14 @@ func (x *facts) gatherOrders(ctx context.Context, f *frame) error {
 			}
 			if record := o.record(); record != nil {
 				timed, cancel := context.WithTimeout(ctx, askTimeout)
-				o.kept, o.logged, err = f.tails[l.partition].names(timed, x.engine, record.Sequence, o.id)
+				var logged *engine.Order
+				o.kept, logged, err = f.tails[l.partition].find(timed, x.engine, f.places[l.partition].epoch, record.Sequence, o.id)
 				cancel()
 				if err != nil {
 					return fmt.Errorf("log of partition %d: %w", l.partition, err)
 				}
+				o.logged = logged != nil
+				o.fill(logged)
 			}
 			x.orders = append(x.orders, *o)
 		}

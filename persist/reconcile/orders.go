@@ -79,9 +79,20 @@ func (f *frame) orderFacts(ctx context.Context, l *look) ([]orderFact, error) {
 		} else {
 			o.want = f.standing(l.partition, id, rows[id])
 		}
+		o.fill(o.want)
 		o.amiss = o.judge(moved != nil, f.letters[id] != nil)
 	}
 	return facts, nil
+}
+
+// fill completes an order of which Redis only keeps where it was logged by what is known of it elsewhere.
+func (o *orderFact) fill(known *engine.Order) {
+	if !o.redis.InLog || known == nil {
+		return
+	}
+	r := &o.redis.Record.Value
+	r.Product, r.User, r.Quantity = known.Product, known.User, known.Quantity
+	r.CreatedAtMs, r.UpdatedAtMs, r.Number, r.Index = known.CreatedAtMs, known.UpdatedAtMs, known.Number, known.Index
 }
 
 // judge tells what is wrong; undrained says that the ledger has not taken in the order's last change, buried that it has dead

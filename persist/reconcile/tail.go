@@ -116,23 +116,26 @@ func (t *tail) close() {
 	}
 }
 
-// names tells whether the log has the entry of a sequence, and whether that names an order.
-func (t *tail) names(ctx context.Context, e *engine.Engine, sequence uint64, id engine.OrderID) (kept, named bool, err error) {
+// find looks an order up in the entry of a sequence; kept tells whether the log still has that entry, and logged is the order
+// as it says, nil where it does not name it.
+func (t *tail) find(ctx context.Context, e *engine.Engine, epoch engine.Epoch, sequence uint64, id engine.OrderID) (kept bool, logged *engine.Order, err error) {
 	if t.link == nil {
 		if t.link, err = e.Connect(ctx, t.partition); err != nil {
-			return false, false, err
+			return false, nil, err
 		}
 	}
-	keys, err := e.EpochKeys(t.partition, t.epoch)
+	keys, err := e.EpochKeys(t.partition, epoch)
 	if err != nil || sequence == 0 {
-		return false, false, err
+		return false, nil, err
 	}
 	entries, err := t.link.ReadLog(ctx, keys, sequence-1, 1, 0)
 	if err != nil || len(entries) == 0 || entries[0].Sequence != sequence {
-		return false, false, err
+		return false, nil, err
 	}
 	for i := range entries[0].Orders {
-		named = named || entries[0].Orders[i].Order.ID == id
+		if o := &entries[0].Orders[i]; o.Err == nil && o.Order.ID == id {
+			logged = &o.Order
+		}
 	}
-	return true, named, nil
+	return true, logged, nil
 }
