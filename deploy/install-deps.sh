@@ -2,8 +2,11 @@
 # Installs the servers that are missing, on Debian and Ubuntu as root. Anywhere
 # else it does nothing: flashsale itself names the line to type.
 #
-#   install-deps.sh [test] [race]    test: what tests look through, a browser
-#                                    race: a C compiler, for the race detector
+#   install-deps.sh [test] [race]
+#
+#   test  what tests look through, a browser, and what they check deploy/ with,
+#         promtool and docker-compose (without an engine)
+#   race  a C compiler, for the race detector
 #
 # DEPS_DRY_RUN=1 prints what would be installed.
 set -eu
@@ -35,6 +38,12 @@ missing_packages() {
 	fi
 	if wants test "$@" && ! has chromium && ! has chromium-browser && ! has google-chrome; then
 		echo chromium
+	fi
+	if wants test "$@" && ! has promtool; then
+		echo prometheus
+	fi
+	if wants test "$@" && ! has docker-compose; then
+		echo docker-compose
 	fi
 	if wants race "$@" && ! has gcc && ! has cc && ! has clang; then
 		echo gcc libc6-dev

@@ -63,7 +63,7 @@ func (e *Engine) admit(p *partition, mode Durability) error {
 		return p.replicas.admit(e.notOffered)
 	case DurabilityLedger:
 		if p.parked.length() >= e.config.QueueLength || p.ledgerDelay(time.Now()) > e.config.Timeout {
-			e.metrics.shed.Inc()
+			e.metrics.ledgerBehind.Inc()
 			return ErrLedgerBehind
 		}
 	}

@@ -31,6 +31,23 @@ const (
 	GuardLate    Guard = "LATE"
 )
 
+// PartitionStatuses are the states that a partition can be in; "open" is the only one in which it takes orders.
+var PartitionStatuses = []string{statusOpen, statusMissing, statusClosed, statusFenced, statusBehind, statusHeld}
+
+const (
+	statusOpen    = "open"
+	statusMissing = "missing" // Redis does not hold its epoch
+	statusClosed  = "closed"  // being brought in line
+	statusFenced  = "fenced"  // Redis was restarted or failed over
+	statusBehind  = "behind"  // Redis has forgotten entries
+	statusHeld    = "held"    // by an operator
+)
+
+var guardStatuses = map[Guard]string{
+	GuardOK: statusOpen, GuardMissing: statusMissing, GuardClosed: statusClosed, GuardFenced: statusFenced,
+	GuardBehind: statusBehind,
+}
+
 // guardReasons say in words why a partition takes no orders.
 var guardReasons = map[Guard]string{
 	GuardMissing: "Redis does not hold this partition's epoch",

@@ -67,14 +67,13 @@ func (e *Engine) expire(ctx context.Context, p *partition, v *view) (swept, erro
 		p.hearUnlessLate(v, guard)
 		return swept{}, nil
 	}
-	r.number()
-	orders := r.number()
+	sequence, orders := uint64(r.number()), r.number()
 	done := swept{lookedAt: r.number(), expired: r.number()}
 	if r.err != nil {
 		return swept{}, fmt.Errorf("expire.lua: %w", r.err)
 	}
 	if done.expired > 0 {
-		p.logged(v, orders, time.Now())
+		p.logged(v, sequence, orders, time.Now())
 		e.metrics.expired.Add(int(done.expired))
 	}
 	return done, nil

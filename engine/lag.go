@@ -97,10 +97,19 @@ func (l *lagMarks) since(epoch uint64, drained int64, now time.Time) time.Durati
 	return max(0, now.Sub(l.marks[0].at))
 }
 
-// logged takes in the running count of orders that Redis gave in an answer asked for at.
-func (p *partition) logged(v *view, orders int64, at time.Time) {
+// logged takes in how far Redis said the log has come, in an answer asked for at: its last entry, and the running count of
+// orders.
+func (p *partition) logged(v *view, sequence uint64, orders int64, at time.Time) {
 	p.appended.Store(orders)
+	if v.Number == p.view.Load().Number {
+		p.sequence.Store(sequence)
+	}
 	p.lag.note(v.Number, orders, p.watermark.get().Orders, at)
+}
+
+// entriesBehind returns how many entries of the log the ledger lacks, as far as this process knows.
+func (p *partition) entriesBehind(v *view) int64 {
+	return max(0, int64(p.sequence.Load())-int64(p.watermarkIn(v.Number)))
 }
 
 // lagNow returns for how long the oldest order that is not in the ledger has been logged, as far as this process knows.

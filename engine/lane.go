@@ -29,7 +29,7 @@ func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R
 // ask queues a request and returns its outcome.
 func (l *lane[R]) ask(r R) error {
 	if !l.push(r) {
-		l.engine.metrics.shed.Inc()
+		l.engine.metrics.queueFull.Inc()
 		return ErrQueueFull
 	}
 	w := r.wait()
@@ -96,7 +96,11 @@ func (l *lane[R]) work() {
 		if len(s.batch) == 0 {
 			return
 		}
-		s.batch = dropLate(s.batch, time.Now())
+		now := time.Now()
+		l.engine.metrics.queued(l.engine.config.Timeout - s.batch[0].wait().deadline.Sub(now))
+		taken := len(s.batch)
+		s.batch = dropLate(s.batch, now)
+		l.engine.metrics.tooLate.Add(taken - len(s.batch))
 		if len(s.batch) > 0 {
 			s.send()
 		}

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -117,21 +119,55 @@ func (c *redisClock) now() int64 {
 	return c.at(time.Now())
 }
 
+// RedisNow returns the time of a partition's server, as far as it is known, in ms since 1970.
+func (e *Engine) RedisNow(partition int) int64 { return e.partitions[partition].clock.now() }
+
 // scanProducts is how many products one call of a scan looks at, about: it holds Redis up for less than a millisecond.
 const scanProducts = 500
 
 // StockTotals sums up the live counters of all products. They are read in portions, so they are not of one instant.
 func (e *Engine) StockTotals(ctx context.Context) (StockTotals, error) {
 	var totals StockTotals
-	for _, p := range e.partitions {
-		if err := e.addStocks(ctx, p, &totals); err != nil {
-			return StockTotals{}, err
-		}
+	err := e.eachStock(ctx, func(_ string, stock Stock) { totals.add(stock) })
+	if err != nil {
+		return StockTotals{}, err
 	}
 	return totals, nil
 }
 
-func (e *Engine) addStocks(ctx context.Context, p *partition, totals *StockTotals) error {
+// TopProducts returns the live counters of the n products of which most units are sold or held, in that order and where
+// they are equal by id.
+func (e *Engine) TopProducts(ctx context.Context, n int) ([]ProductStock, error) {
+	var top []ProductStock
+	keep := func() {
+		slices.SortFunc(top, func(a, b ProductStock) int {
+			return cmp.Or(cmp.Compare(b.Sold+b.Held, a.Sold+a.Held), cmp.Compare(a.Product, b.Product))
+		})
+		top = top[:min(n, len(top))]
+	}
+	err := e.eachStock(ctx, func(product string, stock Stock) {
+		if top = append(top, ProductStock{product, stock}); len(top) >= n+scanProducts {
+			keep()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	keep()
+	return top, nil
+}
+
+// eachStock reads the live counters of all products.
+func (e *Engine) eachStock(ctx context.Context, take func(product string, stock Stock)) error {
+	for _, p := range e.partitions {
+		if err := e.stocksIn(ctx, p, take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) stocksIn(ctx context.Context, p *partition, take func(product string, stock Stock)) error {
 	v := p.view.Load()
 	if v.Namespace == "" || v.guard == GuardMissing {
 		return ErrPartitionClosed // what Redis does not hold can't be counted
@@ -153,10 +189,27 @@ func (e *Engine) addStocks(ctx context.Context, p *partition, totals *StockTotal
 			if err != nil {
 				return fmt.Errorf("stock of %s: %w", product, err)
 			}
-			totals.add(stock)
+			take(product, stock)
 		}
 		if cursor = page.Cursor; cursor == 0 {
 			return nil
 		}
 	}
+}
+
+// ActiveHolds returns how many holds each partition has that are not over. Of one that Redis does not hold it is an error.
+func (e *Engine) ActiveHolds(ctx context.Context) ([]int64, error) {
+	holds := make([]int64, len(e.partitions))
+	for id, p := range e.partitions {
+		v := p.view.Load()
+		if v.Namespace == "" || v.guard == GuardMissing {
+			return nil, ErrPartitionClosed
+		}
+		count := e.client.B().Zcard().Key(v.keys.Expiry).Build()
+		var err error
+		if holds[id], err = doWithin(ctx, e.client, count).AsInt64(); err != nil {
+			return nil, fmt.Errorf("holds of partition %d: %w", id, err)
+		}
+	}
+	return holds, nil
 }

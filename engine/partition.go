@@ -17,7 +17,8 @@ type partition struct {
 	view      atomic.Pointer[view]
 	clock     redisClock
 	watermark watermarkBoard
-	appended  atomic.Int64 // running count of orders that Redis has logged, as of its last answer
+	sequence  atomic.Uint64 // last entry of the log, as of Redis's last answer; 0 = an epoch began
+	appended  atomic.Int64  // running count of orders that Redis has logged, as of its last answer
 	lag       lagMarks
 	lane      *lane[*Reservation]
 	settling  *lane[*Transition]
@@ -105,6 +106,9 @@ func (e *Engine) Install(partition int, epoch Epoch) error {
 		p.clock.reset()
 	}
 	guard := GuardClosed
+	if old.Number != epoch.Number {
+		p.sequence.Store(0)
+	}
 	if old.Number == epoch.Number && old.Namespace == epoch.Namespace {
 		guard = old.guard
 	}
@@ -130,8 +134,8 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 	guard := Guard(r.text())
 	p.clock.observe(r.number(), time.Now())
 	if guard == GuardOK {
-		r.number()
-		p.logged(v, r.number(), time.Now())
+		sequence := uint64(r.number())
+		p.logged(v, sequence, r.number(), time.Now())
 		p.replicas.learn(r.number(), e.config.Replicas)
 	}
 	if r.err != nil {
@@ -171,7 +175,9 @@ type PartitionState struct {
 	Epoch     Epoch
 	Open      bool
 	Reason    string        // why it is shut
+	Status    string        // one of PartitionStatuses
 	Backlog   int64         // orders that wait for the ledger
+	Entries   int64         // log entries that wait for the ledger
 	Queued    int           // orders that wait for Redis in this process
 	Lag       time.Duration // for which the oldest of the Backlog has been logged, or known here; 0 = none waits
 	Watermark Watermark
@@ -183,14 +189,14 @@ func (e *Engine) State(partition int) PartitionState {
 	v := p.view.Load()
 	s := PartitionState{
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
-		Backlog: p.backlog(), Queued: p.queued(), Watermark: p.watermark.get(),
+		Status: guardStatuses[v.guard], Backlog: p.backlog(), Entries: p.entriesBehind(v), Queued: p.queued(), Watermark: p.watermark.get(),
 		Lag: p.lagNow(),
 	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
 		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"
 	}
 	if v.Held != "" {
-		s.Open, s.Reason = false, "held by an operator: "+v.Held
+		s.Open, s.Status, s.Reason = false, statusHeld, "held by an operator: "+v.Held
 	}
 	return s
 }

@@ -51,6 +51,12 @@ func (c *OrderCounts) Total() int64 {
 	return c.Pending + c.Confirmed + c.Cancelled + c.Expired + c.Failed
 }
 
+// ProductStock is a product and its counters.
+type ProductStock struct {
+	Product string
+	Stock
+}
+
 // StockTotals sums up the counters of all products.
 type StockTotals struct {
 	Products   int64

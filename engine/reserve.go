@@ -84,7 +84,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 		return err
 	}
 	if p.backlog() >= e.config.BacklogCap {
-		e.metrics.shed.Inc()
+		e.metrics.backlogFull.Inc()
 		return ErrBacklogFull
 	}
 	r.Durability = orDefault(r.Durability, e.config.Durability)

@@ -112,6 +112,7 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 	switch head.guard {
 	case GuardOK:
 	case GuardLate:
+		s.engine.metrics.tooLate.Add(len(s.batch))
 		s.finishAll(ErrTooLate)
 		return nil
 	default:
@@ -120,7 +121,7 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 		s.finishAll(ErrPartitionClosed)
 		return nil
 	}
-	p.logged(v, head.orders, asked)
+	p.logged(v, head.sequence, head.orders, asked)
 	s.call.learn(s.batch, asked)
 	again := head.due && s.expireDue(ctx, v)
 	kept := s.batch[:0]

@@ -37,7 +37,7 @@ func together[R request](ctx context.Context, e *Engine, p *partition, c call[R]
 	if head.guard != GuardOK {
 		return fmt.Errorf("%w: the script says %s", ErrPartitionClosed, head.guard)
 	}
-	p.logged(v, head.orders, asked)
+	p.logged(v, head.sequence, head.orders, asked)
 	for _, r := range batch {
 		if err := r.wait().err; err != nil {
 			return err

@@ -1,18 +1,23 @@
 package httpapi
 
 import (
-	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
 
 	"flashsale/engine"
+	"flashsale/internal/histogram"
 )
 
-// requestSecondsBounds are the buckets of request times, in seconds.
-var requestSecondsBounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+// requestBounds are the buckets of request times.
+var requestBounds = []time.Duration{
+	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
+	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second,
+}
 
 // serverMetrics are made once; nothing on the hot path builds a name.
 type serverMetrics struct {
@@ -23,9 +28,20 @@ type serverMetrics struct {
 	outcomes map[engine.Code]*metrics.Counter
 	panics   *metrics.Counter
 
+	sampleFailures *metrics.Counter
 	addressLimited *metrics.Counter
 	userLimited    *metrics.Counter
+
+	routes []routeSeconds
 }
+
+// routeSeconds are the times of a route's requests.
+type routeSeconds struct {
+	labels string // `route="GET /orders/{id}"`
+	times  *histogram.Buckets
+}
+
+const requestSeconds = "flashsale_http_request_seconds"
 
 func newServerMetrics(set *metrics.Set) *serverMetrics {
 	metrics.ExposeMetadata(true)
@@ -37,6 +53,7 @@ func newServerMetrics(set *metrics.Set) *serverMetrics {
 		outcomes: make(map[engine.Code]*metrics.Counter, len(kinds)),
 		panics:   set.NewCounter("flashsale_http_panics_total"),
 
+		sampleFailures: set.NewCounter("flashsale_sample_failures_total"),
 		addressLimited: set.NewCounter(`flashsale_rate_limited_total{kind="address"}`),
 		userLimited:    set.NewCounter(`flashsale_rate_limited_total{kind="user"}`),
 	}
@@ -64,16 +81,36 @@ func (m *serverMetrics) refusals() map[engine.Code]uint64 {
 	return counts
 }
 
+// timesOf returns where the times of a route's requests go. All files of pages are one route: nobody wants to know more of
+// them.
+func (m *serverMetrics) timesOf(rt route) *histogram.Buckets {
+	labels := "route=" + strconv.Quote(rt.method+" "+rt.path)
+	if isPage(rt.path) {
+		labels = `route="pages"`
+	}
+	for i := range m.routes {
+		if m.routes[i].labels == labels {
+			return m.routes[i].times
+		}
+	}
+	times := histogram.NewBuckets(requestBounds...)
+	m.routes = append(m.routes, routeSeconds{labels, times})
+	return times
+}
+
+func isPage(path string) bool {
+	return path == "/" || path == "/openapi.yaml" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/dashboard")
+}
+
 // measured times a route's handler, from the moment that the request had been read.
 func (s *Server) measured(rt route, handler fasthttp.RequestHandler) fasthttp.RequestHandler {
-	label := strconv.Quote(rt.method + " " + rt.path)
-	seconds := s.metrics.set.NewPrometheusHistogramExt("flashsale_http_request_seconds{route="+label+"}", requestSecondsBounds)
+	times := s.metrics.timesOf(rt)
 	if isOrderRequest(rt) {
-		return s.traffic.measured(rt, seconds, handler)
+		return s.traffic.measured(rt, times, handler)
 	}
 	return func(ctx *fasthttp.RequestCtx) {
 		handler(ctx)
-		seconds.Update(time.Since(ctx.Time()).Seconds())
+		times.Record(time.Since(ctx.Time()))
 	}
 }
 
@@ -83,12 +120,6 @@ const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 func (s *Server) getMetrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType(metricsType)
 	s.writeMetrics(ctx)
-}
-
-// writeMetrics writes the set's metrics and the process's as Prometheus reads them.
-func (s *Server) writeMetrics(w io.Writer) {
-	s.metrics.set.WritePrometheus(w)
-	metrics.WriteProcessMetrics(w)
 }
 
 // settleCounters count what became of the transitions of one kind.

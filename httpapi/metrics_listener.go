@@ -35,7 +35,7 @@ func (s *Server) metricsMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+metricsPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", metricsType)
-		s.writeMetrics(w)
+		s.writeMetrics(w) //nolint:contextcheck // what a scrape that was given up asked for answers the next
 	})
 	if s.config.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -71,6 +71,8 @@ type Deps struct {
 	Orders      Orders
 	Catalog     Catalog
 	Checks      []Check
+	Gauges      Gauges // nil = /metrics shows only what this process has counted
+	TopProducts int    // whose stock /metrics shows, those that sold most; 0 = none
 
 	// Reconciled returns the last comparison of Redis with the ledger; ok is false where there was none. nil = nobody knows.
 	Reconciled func() (last engine.Reconciled, ok bool)
@@ -177,6 +179,7 @@ type Server struct {
 	feed    *stockfeed.Feed
 
 	sums     stockSums
+	gauges   sampler
 	opened   atomic.Bool // deps are there
 	stopping atomic.Bool
 }

@@ -109,7 +109,7 @@ func TestMetrics(t *testing.T) {
 		`flashsale_http_request_seconds_count{route="POST /orders"} 5`,
 		`flashsale_http_request_seconds_bucket{route="POST /orders",le="+Inf"} 5`,
 		`# TYPE flashsale_orders_total counter`,
-		`# HELP flashsale_orders_total`,
+		`# HELP flashsale_orders_total POST /orders by outcome: accepted, replayed, or the code of the refusal.`,
 		`# TYPE flashsale_http_request_seconds histogram`,
 	} {
 		require.Contains(t, got.body, line+"\n")

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
 
 	"flashsale/engine"
@@ -104,7 +103,7 @@ func isOrderRequest(rt route) bool {
 }
 
 // measured records the requests of a route that is about orders.
-func (t *traffic) measured(rt route, seconds *metrics.PrometheusHistogram, handler fasthttp.RequestHandler) fasthttp.RequestHandler {
+func (t *traffic) measured(rt route, times *histogram.Buckets, handler fasthttp.RequestHandler) fasthttp.RequestHandler {
 	places := rt.path == "/orders"
 	return func(ctx *fasthttp.RequestCtx) {
 		began, status := t.begin(ctx), 0
@@ -115,7 +114,7 @@ func (t *traffic) measured(rt route, seconds *metrics.PrometheusHistogram, handl
 					t.orders.refused(engine.CodeInternal)
 				}
 			}
-			seconds.Update(t.answered(began, status).Seconds())
+			times.Record(t.answered(began, status))
 		}()
 		handler(ctx)
 		status = ctx.Response.StatusCode()

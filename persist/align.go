@@ -32,6 +32,7 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if at.attempt, err = l.beginAttempt(ctx, at); err != nil {
 		return err
 	}
+	reason := alignReason(at.rebuildReason, l.suspect, guard)
 	because := cmp.Or(at.rebuildReason, l.suspect, string(guard))
 	l.suspect = ""
 	at, whole, err := l.drainShut(ctx, at)
@@ -45,20 +46,20 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 		return err
 	}
 	missing := l.engine.State(l.partition).Backlog
-	how := "adopted"
+	how := howAdopted
 	if whole && at.rebuildReason == "" {
 		err = l.adopt(ctx, at, replid)
 	} else {
-		how = "rebuilt"
+		how = howRebuilt
 		err = l.rebuild(ctx, at, replid)
 	}
 	if err != nil {
 		return fmt.Errorf("bring in line: %w", err)
 	}
-	if how == "rebuilt" {
+	if how == howRebuilt {
 		l.mourn(missing)
 	}
-	l.metrics.aligned(how)
+	l.metrics.aligned[alignment{how, reason}].Inc()
 	l.log.Info("partition in line", "how", how, "because", because, "sequence", at.sequence, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -56,13 +57,18 @@ type Keeper struct {
 	config  KeeperConfig
 	metrics *keeperMetrics
 	hands   *hands
+	leads   []atomic.Bool // the partitions
 }
 
 // NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
 func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keeper {
 	config = config.withDefaults()
-	registerGauges(config.Metrics, e)
-	return &Keeper{pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions())}
+	k := &Keeper{
+		pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions()),
+		leads: make([]atomic.Bool, e.Partitions()),
+	}
+	k.registerGauges(config.Metrics)
+	return k
 }
 
 // Run follows all partitions until ctx ends. Faults of Redis and Postgres do not end it.
@@ -168,6 +174,8 @@ func (f *follower) tryLead(ctx context.Context) error {
 		return err
 	}
 	defer resign(context.WithoutCancel(ctx), conn.Conn(), f.partition)
+	f.leads[f.partition].Store(true)
+	defer f.leads[f.partition].Store(false)
 	l := &leader{follower: f, conn: conn.Conn()}
 	return l.lead(ctx)
 }

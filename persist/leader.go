@@ -256,7 +256,8 @@ func (l *leader) bring(ctx context.Context, at position, read *portion) (to posi
 	if err != nil {
 		return at, err
 	}
-	l.metrics.committed(to.orders-at.orders, time.Since(began))
+	delay := time.Duration(l.engine.RedisNow(l.partition)-read.entries[0].TimeMs) * time.Millisecond
+	l.metrics.committed(to.orders-at.orders, time.Since(began), delay)
 	l.engine.Advance(l.partition, to.watermark())
 	return to, nil
 }

@@ -11,13 +11,23 @@ import (
 
 // metricsSettings say where the process's insides are shown.
 type metricsSettings struct {
-	MetricsAddr string `env:"METRICS_ADDR" group:"HTTP" help:"Address of a listener for /metrics alone, which asks for no token; empty = beside the API." placeholder:"HOST:PORT"`
-	Pprof       bool   `env:"PPROF" group:"HTTP" help:"Serve /debug/pprof/ at METRICS_ADDR."`
+	MetricsAddr     string `env:"METRICS_ADDR" group:"HTTP" help:"Address of a listener for /metrics alone, which asks for no token; empty = beside the API." placeholder:"HOST:PORT"`
+	MetricsProducts int    `env:"METRICS_PRODUCTS" group:"HTTP" help:"Products whose stock /metrics shows, those that sold most." default:"20"`
+	Pprof           bool   `env:"PPROF" group:"HTTP" help:"Serve /debug/pprof/ at METRICS_ADDR."`
 }
 
-var errPprofAlone = errors.New("PPROF: is served at METRICS_ADDR only, so that must be set")
+// maxMetricsProducts bounds the series that Prometheus is given: three a product.
+const maxMetricsProducts = 1000
+
+var (
+	errPprofAlone      = errors.New("PPROF: is served at METRICS_ADDR only, so that must be set")
+	errMetricsProducts = fmt.Errorf("METRICS_PRODUCTS: at most %d", maxMetricsProducts)
+)
 
 func (m *metricsSettings) checkMetrics() error {
+	if m.MetricsProducts > maxMetricsProducts {
+		return errMetricsProducts
+	}
 	if m.Pprof && m.MetricsAddr == "" {
 		return errPprofAlone
 	}

@@ -172,18 +172,25 @@ func (p *process) do(method, path, body string) (int, answer) {
 	require.NoError(p.t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+adminToken)
+	status, text := send(p.t, req)
+	var a answer
+	_ = json.Unmarshal([]byte(text), &a) // not every answer is an object
+	return status, a
+}
+
+// send returns status 0 where there is no answer.
+func send(t testing.TB, req *http.Request) (status int, text string) {
+	t.Helper()
 	resp, err := httpClient.Do(req)
 	if err != nil {
-		return 0, nil
+		return 0, ""
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, nil
+		return 0, ""
 	}
-	var a answer
-	_ = json.Unmarshal(text, &a) // not every answer is an object
-	return resp.StatusCode, a
+	return resp.StatusCode, string(body)
 }
 
 func (p *process) product(id string, units int) {
