@@ -57,7 +57,7 @@ migrate: deps build ## bring the ledger's schema up to date
 	@exec $(BINARY) migrate up --dev
 
 # A token of this run where neither the environment nor .env has one.
-up: ## start Redis, Postgres and flashsale in Docker
+up: ## start Redis, Postgres, flashsale, Prometheus and Grafana in Docker
 	@if [ -z "$$ADMIN_TOKEN" ] && ! grep -qs '^ADMIN_TOKEN=.' .env; then \
 		ADMIN_TOKEN=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n'); export ADMIN_TOKEN; \
 		echo "admin token  $$ADMIN_TOKEN"; \

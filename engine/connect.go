@@ -33,7 +33,8 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option.Dialer.Timeout = dialTimeout
 	option.ConnWriteTimeout = connWriteTimeout
 	option.DisableCache = true
-	option.DisableRetry = true // what may be repeated is decided here, not there
+	option.ClientSetInfo = rueidis.DisableClientSetInfo // a Redis 7.0 does not know it, and a user's rights need not have it
+	option.DisableRetry = true                          // what may be repeated is decided here, not there
 	client, err := newRelay(&option)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the ledger's schema up or down, or show where it is."`
 	Bench   benchCmd   `cmd:"" help:"Send a crowd of buyers to a service and prove that it sold exactly what it had."`
 	Keys    keysCmd    `cmd:"" help:"API keys, for AUTH=keys."`
+	Health  healthCmd  `cmd:"" help:"Ask whether a service on this machine is well; for container engines."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Reconcile reconcileCmd `cmd:"" help:"Compare Redis with the ledger, while sales go on, and explain every drift. Exit code: 0 clean, 1 drift, 2 it could not tell."`

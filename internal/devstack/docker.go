@@ -128,7 +128,7 @@ func (c *compose) startService(ctx context.Context, name, port, scheme, path str
 }
 
 func (c *compose) startRedis(ctx context.Context) (service, error) {
-	return c.startService(ctx, "redis", "6379", "redis://", "")
+	return c.startService(ctx, "redis", "6379", "redis://admin:flashsale@", "")
 }
 
 func (c *compose) startPostgres(ctx context.Context) (service, error) {
