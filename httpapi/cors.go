@@ -10,8 +10,8 @@ import (
 // What pages of the frontend's origin may send and read.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, OPTIONS"
-	corsSend    = "Authorization, Content-Type, Idempotency-Key, If-Match"
-	corsRead    = "ETag, Idempotent-Replayed, Ledger-Lag-Ms, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
+	corsSend    = "Authorization, Content-Type, Idempotency-Key, If-Match, X-Request-Id"
+	corsRead    = "ETag, Idempotent-Replayed, Ledger-Lag-Ms, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 	corsMaxAge  = "600" // seconds that a browser remembers the answer to a preflight
 )
 

@@ -41,7 +41,7 @@ func TestWhatPagesMaySendAndRead(t *testing.T) {
 		preflight := h.send("OPTIONS", path, "", "Origin", shop, "Access-Control-Request-Method", "PUT")
 		require.Equal(t, 204, preflight.status)
 		require.ElementsMatch(t, []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"}, listOf(preflight.header.Get("Access-Control-Allow-Methods")))
-		require.ElementsMatch(t, []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match"},
+		require.ElementsMatch(t, []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"},
 			listOf(preflight.header.Get("Access-Control-Allow-Headers")))
 		require.Empty(t, preflight.header.Values("Access-Control-Allow-Credentials"), "tokens, no cookies")
 		stranger := h.send("OPTIONS", path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "PUT")
@@ -50,6 +50,7 @@ func TestWhatPagesMaySendAndRead(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{
 		"ETag", "Idempotent-Replayed", "Ledger-Lag-Ms", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+		"X-Request-Id",
 	}, listOf(h.send("POST", "/orders", goodOrder, "Origin", shop).header.Get("Access-Control-Expose-Headers")))
 }
 

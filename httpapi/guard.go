@@ -32,6 +32,7 @@ var (
 // handle is what fasthttp calls for each request. A panic of a handler would end the process.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer s.recoverPanic(ctx)
+	keepRequestID(ctx)
 	// dropFramingInDoubt has every such request close its connection, so that all others are not looked at again.
 	if ctx.Request.Header.ConnectionClose() && namesTransferEncoding(ctx.Request.Header.RawHeaders()) {
 		s.drain(ctx.Conn(), 0)
@@ -55,6 +56,7 @@ func (s *Server) recoverPanic(ctx *fasthttp.RequestCtx) {
 	s.metrics.panics.Inc()
 	err := fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 	ctx.Response.Reset()
+	keepRequestID(ctx)
 	s.refuse(ctx, err)
 }
 
@@ -88,6 +90,7 @@ func namesTransferEncoding(head []byte) bool {
 
 // refuseUnreadable answers what fasthttp could not read as a request. fasthttp closes the connection afterwards.
 func (s *Server) refuseUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	keepRequestID(ctx)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		s.refuse(ctx, errSlowRequest)

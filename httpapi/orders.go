@@ -103,7 +103,7 @@ func (s *Server) refuseOrder(ctx *fasthttp.RequestCtx, call *orderCall, err erro
 	s.metrics.refused(failure.Code)
 	call.out = s.problem(call.out[:0], failure)
 	if !expected {
-		call.out = s.logInternal(ctx, call.out, err)
+		s.logInternal(ctx, err)
 	}
 	call.out = appendOutcome(call.out, failure.Code, call.reservation)
 	retryAfter := failure.RetryAfter

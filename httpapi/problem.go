@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -144,17 +145,23 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	body := s.problem(nil, failure)
 	if !expected {
-		body = s.logInternal(ctx, body, err)
+		s.logInternal(ctx, err)
 	}
 	s.sendProblem(ctx, failure, append(body, '}'), failure.RetryAfter)
 }
 
-// logInternal logs what the client is not told and appends the id that leads there.
-func (s *Server) logInternal(ctx *fasthttp.RequestCtx, body []byte, err error) []byte {
-	id := strconv.FormatUint(ctx.ID(), 16)
-	s.log.Error("http request", "request_id", id, "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
-	body = append(body, `,"requestId":`...)
-	return appendString(body, id)
+// logInternal logs what the client is not told, under the id that the answer has.
+func (s *Server) logInternal(ctx *fasthttp.RequestCtx, err error) {
+	s.log.Error("http request", "request_id", s.requestID(ctx), "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
+}
+
+// logFailure has a line for each request that failed, for who looks for one of them: only at debug, for a Redis that is away
+// fails all of them.
+func (s *Server) logFailure(ctx *fasthttp.RequestCtx, k kind) {
+	if s.log.Enabled(ctx, slog.LevelDebug) {
+		s.log.Debug("http request failed", "request_id", s.requestID(ctx), "method", string(ctx.Method()),
+			"path", string(ctx.Path()), "code", string(k.code))
+	}
 }
 
 // sendProblem sends a finished document. retryAfter 0 = there is no use in trying again.
@@ -170,6 +177,10 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 		h.Set(fasthttp.HeaderWWWAuthenticate, challengeOf(err))
 	}
 	ctx.Response.SetBody(body)
+	appendRequestID(ctx)
+	if k.status >= fasthttp.StatusInternalServerError {
+		s.logFailure(ctx, k)
+	}
 }
 
 // setRetryAfter says when it is worth trying again, rounded up to seconds; 0 = it is not.

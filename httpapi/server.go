@@ -181,6 +181,7 @@ type Server struct {
 	sums     stockSums
 	gauges   sampler
 	opened   atomic.Bool // deps are there
+	process  string      // the beginning of the request ids that are made here
 	stopping atomic.Bool
 }
 
@@ -192,6 +193,7 @@ func New(deps Deps, config Config) *Server {
 		deps: deps, config: config, log: config.Logger,
 		admin: newAdminKey(config.AdminToken), metrics: newServerMetrics(config.Metrics),
 		known: knownProblems(), checks: watchChecks(deps.Checks), anybody: anybodyOf(config.Tokens),
+		process: newProcessID(),
 	}
 	s.limits = newLimits(&s.config, s.metrics)
 	s.traffic = newTraffic(s.metrics)

@@ -157,7 +157,7 @@ func (s *Server) refuseTransition(ctx *fasthttp.RequestCtx, t *engine.Transition
 	}
 	body := s.problem(nil, failure)
 	if !expected {
-		body = s.logInternal(ctx, body, err)
+		s.logInternal(ctx, err)
 	}
 	if t.Order.Status != "" {
 		body = appendStringMember(body, `,"orderStatus":`, string(t.Order.Status))

@@ -159,11 +159,16 @@ func absolute(t testing.TB, path string) string {
 	return path
 }
 
-// redisWithUsers starts a Redis with deploy's users, whose passwords are their names.
+// Passwords of the users of redisWithUsers.
+var redisPasswords = map[string]string{"flashsale": "canary-of-redis", "admin": "canary-of-the-admin"}
+
+// redisWithUsers starts a Redis with deploy's users.
 func redisWithUsers(t testing.TB) *devtest.RedisServer {
 	t.Helper()
 	users := fileOf(t, "deploy/redis/users.acl")
-	for place, password := range map[string]string{"SERVICE_PASSWORD_SHA256": "flashsale", "ADMIN_PASSWORD_SHA256": "admin"} {
+	for place, password := range map[string]string{
+		"SERVICE_PASSWORD_SHA256": redisPasswords["flashsale"], "ADMIN_PASSWORD_SHA256": redisPasswords["admin"],
+	} {
 		require.Contains(t, users, "#"+place)
 		hash := sha256.Sum256([]byte(password))
 		users = strings.Replace(users, place, hex.EncodeToString(hash[:]), 1)
@@ -175,7 +180,7 @@ func redisWithUsers(t testing.TB) *devtest.RedisServer {
 }
 
 func as(server *devtest.RedisServer, user string) string {
-	return strings.Replace(server.URL(), "unix://", "unix://"+user+":"+user+"@", 1)
+	return strings.Replace(server.URL(), "unix://", "unix://"+user+":"+redisPasswords[user]+"@", 1)
 }
 
 // TestTheServiceNeedsNoMoreThanItsRedisUserMayDo sells, holds, confirms, drains, changes stock and starts again as that user.

@@ -1,20 +1,70 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
 	"github.com/mattn/go-isatty"
 )
 
-// newLogger writes JSON in production and coloured lines on a terminal.
-func newLogger(out *os.File, json bool) *slog.Logger {
+// logSettings say how much is logged.
+type logSettings struct {
+	LogLevel string `env:"LOG_LEVEL" group:"Log" help:"debug, info, warn or error; SIGHUP changes it to debug, and back." default:"info" enum:"debug,info,warn,error"`
+}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// newLogger writes JSON in production and coloured lines on a terminal, from a level on that may change.
+func newLogger(out *os.File, json bool, level slog.Leveler) *slog.Logger {
 	if json {
-		return slog.New(slog.NewJSONHandler(out, nil))
+		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewTextHandler(out, &tint.Options{
-		TimeFormat: time.TimeOnly, NoColor: !isatty.IsTerminal(out.Fd()),
+		Level: level, TimeFormat: time.TimeOnly, NoColor: !isatty.IsTerminal(out.Fd()),
 	}))
+}
+
+// logLevel is the level in force. A SIGHUP turns to debug what is not, and the next one back.
+type logLevel struct {
+	slog.LevelVar
+	usual  slog.Level
+	hangup chan os.Signal
+}
+
+// newLogLevel takes SIGHUP from now on. In development it goes on ending the process: a terminal that is closed sends it.
+func newLogLevel(usual slog.Level, development bool) *logLevel {
+	l := &logLevel{usual: usual, hangup: make(chan os.Signal, 1)}
+	l.Set(usual)
+	if !development {
+		signal.Notify(l.hangup, syscall.SIGHUP)
+	}
+	return l
+}
+
+// run follows the signals until ctx ends.
+func (l *logLevel) run(ctx context.Context) error {
+	for {
+		select {
+		case <-l.hangup:
+			l.turn()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (l *logLevel) turn() {
+	next := slog.LevelDebug
+	if l.Level() == slog.LevelDebug {
+		next = max(l.usual, slog.LevelInfo)
+	}
+	slog.Warn("log level changes", "from", l.Level(), "to", next) // seen unless only errors are wanted
+	l.Set(next)
 }

@@ -27,6 +27,7 @@ type node struct {
 	watch   *persist.ReconcileWatch
 	metrics *metrics.Set
 	door    door
+	level   *logLevel
 
 	connected chan struct{} // closed once all of the above are there
 	redisAway away

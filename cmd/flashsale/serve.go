@@ -24,6 +24,7 @@ type serveCmd struct {
 	guards
 	authSettings
 	metricsSettings
+	logSettings
 
 	Host        string `env:"HOST" group:"HTTP" help:"Address to listen on." default:"127.0.0.1"`
 	Port        int    `env:"PORT" group:"HTTP" help:"Port to listen on." default:"3000"`
@@ -48,7 +49,8 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 		defer func() { err = errors.Join(err, stack.Close()) }()
 		psql = stack.PsqlCommand()
 	}
-	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production))
+	level := newLogLevel(logLevels[s.LogLevel], s.Dev)
+	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production, level))
 	fmt.Println("settings, as they are in force:")
 	fmt.Print(describeSettings(parsed))
 
@@ -61,6 +63,7 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("HOST, PORT: %w", err)
 	}
+	n.level = level
 	return n.serve(ctx, s, ln, func(ctx context.Context) error {
 		return n.welcome(ctx, s, ln.Addr().String(), psql)
 	})
@@ -135,6 +138,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		host,
 		func(ctx context.Context) error { return n.work(ctx, s, server) },
 		n.door.run,
+		n.level.run,
 		serveMetrics,
 	)
 	slog.Info("stopped", "orders_not_in_ledger", n.backlog())
