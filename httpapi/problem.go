@@ -155,13 +155,19 @@ func (s *Server) logInternal(ctx *fasthttp.RequestCtx, err error) {
 	s.log.Error("http request", "request_id", s.requestID(ctx), "method", string(ctx.Method()), "path", string(ctx.Path()), "error", err)
 }
 
-// logFailure has a line for each request that failed, for who looks for one of them: only at debug, for a Redis that is away
-// fails all of them.
-func (s *Server) logFailure(ctx *fasthttp.RequestCtx, k kind) {
-	if s.log.Enabled(ctx, slog.LevelDebug) {
-		s.log.Debug("http request failed", "request_id", s.requestID(ctx), "method", string(ctx.Method()),
-			"path", string(ctx.Path()), "code", string(k.code))
-	}
+// failedRequest is what the log has of a request that failed, put together only where it is wanted.
+type failedRequest struct {
+	server *Server
+	ctx    *fasthttp.RequestCtx
+	code   engine.Code
+}
+
+// LogValue returns the id, the method, the path and the code.
+func (f failedRequest) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("request_id", f.server.requestID(f.ctx)), slog.String("method", string(f.ctx.Method())),
+		slog.String("path", string(f.ctx.Path())), slog.String("code", string(f.code)),
+	)
 }
 
 // sendProblem sends a finished document. retryAfter 0 = there is no use in trying again.
@@ -179,7 +185,8 @@ func (s *Server) sendProblem(ctx *fasthttp.RequestCtx, err *engine.Error, body [
 	ctx.Response.SetBody(body)
 	appendRequestID(ctx)
 	if k.status >= fasthttp.StatusInternalServerError {
-		s.logFailure(ctx, k)
+		// Only at debug: a Redis that is away fails all of them.
+		s.log.Debug("http request failed", "request", failedRequest{s, ctx, k.code})
 	}
 }
 

@@ -45,14 +45,39 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		text, err := os.ReadFile(document)
 		require.NoError(t, err)
 		for _, link := range markdownLink.FindAllStringSubmatch(string(text), -1) {
-			target, _, _ := strings.Cut(link[1], "#")
-			if target == "" || strings.Contains(target, ":") { // in the same file, or not in the repository
+			target, anchor, _ := strings.Cut(link[1], "#")
+			if strings.Contains(target, ":") { // not in the repository
 				continue
 			}
 			followed++
-			_, err := os.Stat(filepath.Join(filepath.Dir(document), target))
+			path := filepath.Join(filepath.Dir(document), target)
+			if target == "" {
+				path = document
+			}
+			_, err := os.Stat(path)
 			require.NoError(t, err, "%s links to %s", document, target)
+			if anchor != "" {
+				require.Contains(t, anchorsOf(t, path), anchor, "%s links to %s", document, link[1])
+			}
 		}
 	}
 	require.Positive(t, followed)
+}
+
+var (
+	heading    = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	noAnchor   = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	codeFences = regexp.MustCompile("(?s)```.*?```")
+)
+
+// anchorsOf are the anchors that GitHub gives the headings of a document.
+func anchorsOf(t testing.TB, document string) (anchors []string) {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	require.NoError(t, err)
+	for _, found := range heading.FindAllStringSubmatch(codeFences.ReplaceAllString(string(text), ""), -1) {
+		anchor := noAnchor.ReplaceAllString(strings.ToLower(found[1]), "")
+		anchors = append(anchors, strings.ReplaceAll(anchor, " ", "-"))
+	}
+	return anchors
 }
