@@ -204,7 +204,7 @@ func (n *node) work(ctx context.Context, s *serveCmd, server *httpapi.Server) er
 	server.Open(httpapi.Deps{
 		Reserver: persist.NewReserver(n.store), Transitions: n.store, Orders: n.store, Catalog: n.store,
 		Reconciled: n.watch.Last,
-		Gauges: n.store, TopProducts: s.MetricsProducts,
+		Gauges:     n.store, TopProducts: s.MetricsProducts,
 	})
 	slog.Info("both stores are there")
 	return runInOrder(ctx, n.engine.Run, n.keeper.Run, n.watch.Run)
