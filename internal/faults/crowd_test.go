@@ -12,14 +12,19 @@ import (
 
 // The durability modes of orders.
 const (
-	modeFast   = "fast"
-	modeLedger = "ledger"
+	modeFast       = "fast"
+	modeReplicated = "replicated"
+	modeLedger     = "ledger"
 )
+
+var modes = [...]string{modeFast, modeReplicated, modeLedger}
 
 const (
 	workers = 8
 	// maxAttempts bounds how often a buyer repeats an order whose outcome is not known; the key makes that safe.
 	maxAttempts = 4
+	// mostPatience is for how long a refused buyer keeps away, at the most.
+	mostPatience = 20 * time.Millisecond
 	// maxHoldSeconds keeps the wait for the last hold to run out short.
 	maxHoldSeconds = 3
 )
@@ -51,11 +56,12 @@ func (c *crowd) run(ctx context.Context, seed uint64) {
 // buy has one buyer come: place an order, and with a hold decide on it a little later.
 func (c *crowd) buy(ctx context.Context, rng *rand.Rand) {
 	p := newPurchase(fmt.Sprintf("buyer-%d", c.next.Add(1)), c.site.products[rng.IntN(len(c.site.products))],
-		1+rng.Int64N(3), rng.IntN(2) == 0, modeFast)
+		1+rng.Int64N(3), rng.IntN(2) == 0, modes[rng.IntN(len(modes))])
 	c.mu.Lock()
 	c.purchases = append(c.purchases, p)
 	c.mu.Unlock()
-	if c.place(ctx, rng, p) == no || p.orderID == "" {
+	if came := c.place(ctx, rng, p); came == no || p.orderID == "" {
+		pause(ctx, between(rng, 0, mostPatience))
 		return
 	}
 	switch rng.IntN(4) {
@@ -77,7 +83,8 @@ func (c *crowd) place(ctx context.Context, rng *rand.Rand, p *purchase) outcome 
 	if p.hold {
 		hold = fmt.Sprintf(`,"holdSeconds":%d`, 1+rng.IntN(maxHoldSeconds))
 	}
-	body := fmt.Sprintf(`{"productId":%q,"userId":%q,"quantity":%d%s}`, p.product, p.user, p.quantity, hold)
+	body := fmt.Sprintf(`{"productId":%q,"userId":%q,"quantity":%d,"durability":%q%s}`,
+		p.product, p.user, p.quantity, p.mode, hold)
 	came := no
 	for range maxAttempts {
 		status, a := c.anyNode(rng).post("/orders", body, "key-of-"+p.user)
@@ -103,7 +110,7 @@ func (c *crowd) place(ctx context.Context, rng *rand.Rand, p *purchase) outcome 
 
 // settle asks once for a transition; what can't be known stays so.
 func (c *crowd) settle(rng *rand.Rand, p *purchase, action, becomes string, from ...string) {
-	status, a := c.anyNode(rng).post("/orders/"+p.orderID+"/"+action, "{}", "")
+	status, a := c.anyNode(rng).post("/orders/"+p.orderID+"/"+action, fmt.Sprintf(`{"durability":%q}`, p.mode), "")
 	came := outcomeOf(status)
 	p.tell(action, came, status, a.text("code"))
 	p.became(came, becomes, from...)

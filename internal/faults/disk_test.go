@@ -41,7 +41,7 @@ func TestAFullDisk(t *testing.T) {
 				require.True(t, sells, "sales to go on")
 			})
 			s.quiet()
-			t.Logf("appendfsync %s: %s", fsync, s.judge(ended, false))
+			t.Logf("appendfsync %s: %s", fsync, s.judge(ended, none))
 		})
 	}
 }

@@ -3,20 +3,23 @@ package faults
 import (
 	"math/rand/v2"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack/devtest"
 )
 
 // kind is a way to break the site. inject breaks it and returns what mends it again.
 type kind struct {
 	name   string
-	lossy  bool // may cost orders of mode fast, and the last transitions of any
+	costs  loss // what it may cost
 	inject func(s *site, rng *rand.Rand) (heal func())
 }
 
-// kinds are all ways, harmless ones first. A plan without losses draws from those that are not lossy.
+// kinds are all ways, harmless ones first. A plan draws from those that cost no more than it allows.
 var kinds = []kind{
 	{name: "kill redis", inject: killRedis},
 	{name: "freeze redis", inject: freezeRedis},
@@ -35,9 +38,9 @@ var kinds = []kind{
 	{name: "drop postgres' replies", inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
 	{name: "break postgres' replies off", inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
 	{name: "slow way to postgres", inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
-	{name: "promote the replica", lossy: true, inject: promote},
-	{name: "empty redis", lossy: true, inject: emptyRedis},
-	{name: "kill redis and tear its file", lossy: true, inject: tearRedis},
+	{name: "promote the replica", costs: behind, inject: promote},
+	{name: "empty redis", costs: all, inject: emptyRedis},
+	{name: "kill redis and tear its file", costs: all, inject: tearRedis},
 }
 
 func killRedis(s *site, _ *rand.Rand) func() {
@@ -60,6 +63,7 @@ func exhaustRedis(s *site, _ *rand.Rand) func() {
 // the replica did not have yet is gone.
 func promote(s *site, rng *rand.Rand) func() {
 	old, next := s.redis, s.standby
+	s.awaitReplica()
 	next.ask(s.t, "REPLICAOF", "NO", "ONE")
 	for _, i := range rng.Perm(len(s.nodes)) {
 		s.nodes[i].redis.lead(next.bridge.address())
@@ -67,6 +71,13 @@ func promote(s *site, rng *rand.Rand) func() {
 	}
 	s.redis, s.standby = next, old
 	return func() { old.follow(s.t, next) }
+}
+
+// awaitReplica waits until the replica follows: nobody promotes one that does not, if there is a choice.
+func (s *site) awaitReplica() {
+	devtest.Eventually(s.t, comeback, "the replica to follow", func() bool {
+		return strings.Contains(s.standby.ask(s.t, "INFO", "replication"), "master_link_status:up")
+	})
 }
 
 // mostSplit is for how long one process may go on with the old primary when another has the new one, at the most.

@@ -80,7 +80,7 @@ func (r *recorder) leaveOpen(worker int, call int64, d deed, user string) {
 // answered.
 func TestOneProductsHistoryIsLinear(t *testing.T) {
 	t.Parallel()
-	p := newPlan(t, false)
+	p := newPlan(t, none)
 	s := newSite(t, 2)
 	s.products = []string{"vase"}
 	s.product("vase", linearUnits)

@@ -18,7 +18,7 @@ import (
 type plan struct {
 	seed     uint64
 	duration time.Duration
-	lossy    bool // faults that may cost orders of mode fast are among them
+	worst    loss // that its faults may cost
 	only     string
 }
 
@@ -33,9 +33,9 @@ const (
 
 // newPlan takes seed and duration from the environment: FAULTS_SEED (any number; else a new one each time) and
 // FAULTS_DURATION. FAULTS_ONLY is a part of the names of the faults to draw from.
-func newPlan(t testing.TB, lossy bool) plan {
+func newPlan(t testing.TB, worst loss) plan {
 	t.Helper()
-	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, lossy: lossy, only: os.Getenv("FAULTS_ONLY")}
+	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, worst: worst, only: os.Getenv("FAULTS_ONLY")}
 	if text := os.Getenv("FAULTS_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err, "FAULTS_SEED")
@@ -82,7 +82,7 @@ func (c costs) String() string {
 func (p *plan) run(s *site, c *crowd) costs {
 	rng := rand.New(rand.NewPCG(p.seed, 0))
 	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool {
-		return k.lossy && !p.lossy || !strings.Contains(k.name, p.only)
+		return k.costs > p.worst || !strings.Contains(k.name, p.only)
 	})
 	require.NotEmpty(s.t, drawn, "FAULTS_ONLY")
 	found := make(costs)

@@ -107,17 +107,29 @@ const (
 	wrong
 )
 
-// judge holds a row's state against what may be there. lossy says that something happened that may cost orders of mode
-// fast, and the last transitions of any order.
-func (p *purchase) judge(found string, lossy bool) verdict {
+// judge holds a row's state against what may be there after the worst that happened.
+func (p *purchase) judge(found string, worst loss) verdict {
 	switch {
 	case p.now[found]:
 		return right
-	case !lossy || !p.past[found] || found == absent && p.mode == modeLedger:
+	case worst < loses[p.mode] || !p.past[found]:
 		return wrong
 	}
 	return lost
 }
+
+// loss is how much of what Redis had is gone.
+type loss int
+
+const (
+	none   loss = iota
+	behind      // what the replica did not have yet
+	all         // what the ledger did not have yet
+	never
+)
+
+// loses says what it takes to lose what was answered in a mode: an order, or what became of it.
+var loses = map[string]loss{modeFast: behind, modeReplicated: all, modeLedger: never}
 
 func (p *purchase) String() string {
 	return fmt.Sprintf("%s of %s (%s, order %q): may be %s; %s", p.user, p.product, p.mode, p.orderID, p.now,

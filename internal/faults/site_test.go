@@ -76,6 +76,7 @@ func newSiteOn(t testing.TB, nodes int, redis *store, products ...string) *site 
 	for id := range nodes {
 		s.nodes = append(s.nodes, newNode(t, id, s.redis.bridge, postgres, []string{"PARTITIONS=2", "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s"}))
 	}
+	s.awaitReplica()
 	for _, n := range s.nodes {
 		n.start()
 		devtest.Eventually(t, comeback, "the service to be ready", n.ready)

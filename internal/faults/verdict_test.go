@@ -10,14 +10,15 @@ import (
 
 // result is what the books say once all is quiet.
 type result struct {
-	placed, refused, open int // purchases by the outcome of their order
-	lost                  int // of mode fast, where the plan had losses
+	placed, refused, open int            // purchases by the outcome of their order
+	lost                  map[string]int // by mode, and transitions of any
 	rows                  int64
+	answers               map[string]int // first answers to orders, by mode, status and code
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%d orders placed, %d refused, %d never known; %d rows in the ledger; %d lost of mode fast",
-		r.placed, r.refused, r.open, r.rows, r.lost)
+	return fmt.Sprintf("%d orders placed, %d refused, %d never known; %d rows in the ledger; lost: %v; %v",
+		r.placed, r.refused, r.open, r.rows, r.lost, r.answers)
 }
 
 // row is what the ledger has of one buyer.
@@ -27,10 +28,14 @@ type row struct {
 }
 
 // judge holds the ledger against what buyers were told.
-func (s *site) judge(c *crowd, lossy bool) (r result) {
+func (s *site) judge(c *crowd, worst loss) (r result) {
+	r.lost, r.answers = make(map[string]int), make(map[string]int)
 	rows := s.rows()
 	for _, p := range c.purchases {
 		p.settle()
+		if len(p.story) > 0 {
+			r.answers[p.mode+" "+p.story[0]]++
+		}
 		found := rows[p.user]
 		delete(rows, p.user)
 		r.rows += int64(len(found))
@@ -40,11 +45,11 @@ func (s *site) judge(c *crowd, lossy bool) (r result) {
 			assert.Equal(s.t, row{id: found[0].id, product: p.product, status: state, quantity: p.quantity}, found[0], "another order: %s", p)
 		}
 		assert.LessOrEqual(s.t, len(found), 1, "placed twice: %s", p)
-		switch p.judge(state, lossy) {
+		switch p.judge(state, worst) {
 		case wrong:
 			assert.Fail(s.t, "lost or unexpected", "the ledger says %s: %s", state, p)
 		case lost:
-			r.lost++
+			r.lost[lostWhat(p, state)]++
 		case right:
 		}
 		switch {
@@ -59,6 +64,14 @@ func (s *site) judge(c *crowd, lossy bool) (r result) {
 	assert.Empty(s.t, rows, "orders that nobody placed")
 	s.judgeBooks()
 	return r
+}
+
+// lostWhat names what is gone: an order of some mode, or only what was done with it later.
+func lostWhat(p *purchase, state string) string {
+	if state == absent {
+		return "orders " + p.mode
+	}
+	return "transitions"
 }
 
 // rows are the orders in the ledger, by buyer.
