@@ -195,6 +195,15 @@ func TestTheDelayOfTheLedgerIsEstimatedFromItsRate(t *testing.T) {
 // replicated is a primary with replicas and a node on it.
 func replicated(t *testing.T, replicas int, config Config) (*node, *devtest.RedisServer, []*devtest.RedisServer) {
 	t.Helper()
+	primary, others := replicaSet(t, replicas)
+	n := startNode(t, connectTo(t, primary.URL()), config)
+	n.product(t, "a", 1000, onSale)
+	return n, primary, others
+}
+
+// replicaSet is a primary whose replicas have attached.
+func replicaSet(t *testing.T, replicas int) (*devtest.RedisServer, []*devtest.RedisServer) {
+	t.Helper()
 	port := strconv.Itoa(devtest.FreePort(t))
 	primary := devtest.Redis(t, "bind 127.0.0.1", "port "+port, "repl-diskless-sync-delay 0")
 	var others []*devtest.RedisServer
@@ -207,9 +216,7 @@ func replicated(t *testing.T, replicas int, config Config) (*node, *devtest.Redi
 		require.NoError(t, err)
 		return infoField(info, "connected_slaves") == strconv.Itoa(replicas) && onlineIn(info) == replicas
 	})
-	n := startNode(t, client, config)
-	n.product(t, "a", 1000, onSale)
-	return n, primary, others
+	return primary, others
 }
 
 // recheck has the engine look at its partition, as the ledger's keeper does every second.
@@ -324,9 +331,10 @@ func TestModeReplicatedIsRefusedWhereThereAreTooFewReplicas(t *testing.T) {
 // The reply that is lost on the way leaves the order known to Redis: the next attempt, on another connection, finds it and
 // must wait for the replica all the same.
 func TestALostReplyOfModeReplicatedIsAskedForAgain(t *testing.T) {
-	n, primary, _ := replicated(t, 1, Config{Timeout: patience})
+	primary, _ := replicaSet(t, 1)
 	p := newProxy(t, primary.URL())
-	n.Engine.client = connectTo(t, p.url())
+	n := startNode(t, connectTo(t, p.url()), Config{Timeout: patience})
+	n.product(t, "a", 1000, onSale)
 	defer n.stop() // before the proxy, which waits for every connection
 	p.loseReplies(1)
 	r, done := n.buyAs(DurabilityReplicated, "a", "ann", "")

@@ -70,6 +70,9 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 			return nil
 		}
 		if !rueidis.IsRedisNil(err) {
+			if ctx.Err() != nil { // the time was up in the middle of a try
+				return ErrBusy
+			}
 			return fmt.Errorf("lock: %w", err)
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))

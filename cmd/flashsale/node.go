@@ -61,7 +61,10 @@ func (s *serveCmd) waitingNode(ctx context.Context) (*node, error) {
 	if err := s.checkPartitions(); err != nil {
 		return nil, err
 	}
-	n := &node{metrics: metrics.NewSet(), connected: make(chan struct{})}
+	n := &node{
+		metrics: metrics.NewSet(), connected: make(chan struct{}),
+		level: newLogLevel(slog.LevelInfo, true), // serve has its own
+	}
 	notAsked := "not asked yet"
 	n.redisAway.why.Store(&notAsked)
 	n.poolAway.why.Store(&notAsked)
