@@ -69,6 +69,7 @@ func TestAnOrderOfModeLedgerIsAnsweredOnceTheLedgerHasIt(t *testing.T) {
 			n := ledgerNode(t, "ledgered", Config{Timeout: patience})
 			first, done := n.buyAs(DurabilityLedger, "a", "ann", "")
 			n.awaitParked(t, 1)
+			require.Len(t, n.LedgerWanted(0), 1, "the drainer is told that somebody waits")
 			fast, err := n.buy("a", "bob", 1)
 			require.NoError(t, err, "an order of mode fast waits for nothing")
 			require.Equal(t, DurabilityFast, fast.Durability)

@@ -14,6 +14,7 @@ type parked struct {
 	count  int
 	timer  *time.Timer // is to fire as long as there are groups, at next
 	next   time.Time
+	wanted chan struct{} // has a token when a batch was parked
 }
 
 // parkedGroup are the requests of one batch.
@@ -42,6 +43,10 @@ func (p *parked) add(board *watermarkBoard, group parkedGroup) {
 		p.count += len(group.waiting)
 		if first := group.firstDeadline(); len(p.groups) == 1 || first.Before(p.next) {
 			p.arm(first)
+		}
+		select {
+		case p.wanted <- struct{}{}:
+		default:
 		}
 	}
 	p.mu.Unlock()

@@ -44,7 +44,7 @@ type view struct {
 }
 
 func newPartition(id int) *partition {
-	p := &partition{id: id, alarm: make(chan struct{}, 1)}
+	p := &partition{id: id, alarm: make(chan struct{}, 1), parked: parked{wanted: make(chan struct{}, 1)}}
 	p.view.Store(&view{guard: GuardMissing})
 	return p
 }
@@ -147,6 +147,10 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 
 // Alarm returns a channel that has a token after a script of the partition was refused or its answer was lost.
 func (e *Engine) Alarm(partition int) <-chan struct{} { return e.partitions[partition].alarm }
+
+// LedgerWanted returns a channel that has a token after requests of this process began to wait for the ledger of a
+// partition: whoever drains it has no reason to let more orders gather.
+func (e *Engine) LedgerWanted(partition int) <-chan struct{} { return e.partitions[partition].parked.wanted }
 
 // Advance shows how far the ledger has come with a partition.
 func (e *Engine) Advance(partition int, w Watermark) {

@@ -178,7 +178,7 @@ func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 			wait(ctx, alarmPause, nil)
 			return nil
 		case worthWaiting(at.orders-before, l.config.BatchOrders):
-			wait(ctx, gatherPause, nil)
+			wait(ctx, gatherPause, l.engine.LedgerWanted(l.partition))
 		}
 	}
 	return nil
@@ -186,7 +186,8 @@ func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 
 const (
 	// gatherPause is how long a drainer lets orders gather while they keep coming: a commit costs Postgres, Redis and the
-	// disk the same for ten orders as for a thousand, and they share the machine with the sale.
+	// disk the same for ten orders as for a thousand, and they share the machine with the sale. It ends at once where
+	// somebody in this process waits for the ledger.
 	gatherPause = 10 * time.Millisecond
 	// gatherFrom is how many orders a commit brought where more are to be expected at once.
 	gatherFrom = 32
