@@ -150,7 +150,9 @@ func (e *Engine) Alarm(partition int) <-chan struct{} { return e.partitions[part
 
 // LedgerWanted returns a channel that has a token after requests of this process began to wait for the ledger of a
 // partition: whoever drains it has no reason to let more orders gather.
-func (e *Engine) LedgerWanted(partition int) <-chan struct{} { return e.partitions[partition].parked.wanted }
+func (e *Engine) LedgerWanted(partition int) <-chan struct{} {
+	return e.partitions[partition].parked.wanted
+}
 
 // Advance shows how far the ledger has come with a partition.
 func (e *Engine) Advance(partition int, w Watermark) {

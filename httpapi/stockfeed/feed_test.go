@@ -72,9 +72,9 @@ type buyer struct {
 func (s *shop) watch(product string) *buyer {
 	s.t.Helper()
 	here, there := net.Pipe()
+	require.NoError(s.t, here.SetDeadline(time.Now().Add(patience))) // which a pipe that was closed already refuses
 	s.serve.Go(func() { s.feed.Serve(there, []byte("HEAD\n"), product); _ = there.Close() })
 	s.t.Cleanup(func() { _ = here.Close() })
-	require.NoError(s.t, here.SetDeadline(time.Now().Add(patience)))
 	return &buyer{s.t, here, bufio.NewReader(here)}
 }
 

@@ -177,7 +177,7 @@ func TestDockerCompose(t *testing.T) {
 	getenv := func(name string) string { return map[string]string{"PATH": dir}[name] }
 	stack, err := Start(t.Context(), Options{Getenv: getenv, finder: &finder{}})
 	require.NoError(t, err)
-	assert.Equal(t, "redis://127.0.0.1:6379", stack.RedisURL())
+	assert.Equal(t, "redis://admin:flashsale@127.0.0.1:6379", stack.RedisURL(), "a user who may do everything: tests need more than the service")
 	assert.Equal(t, "postgres://flashsale:flashsale@127.0.0.1:5432/flashsale", stack.DatabaseURL())
 	require.NoError(t, stack.Close())
 
