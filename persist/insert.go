@@ -25,7 +25,7 @@ ON CONFLICT (id) DO UPDATE
    SET quantity = excluded.quantity, status = excluded.status, version = excluded.version, epoch = excluded.epoch,
        sequence = excluded.sequence, idx = excluded.idx, updated_at = excluded.updated_at,
        expires_at = excluded.expires_at, reason = excluded.reason,
-       recorded_at = now()
+       recorded_at = clock_timestamp()
  WHERE orders.version < excluded.version`
 
 // insert writes rows and returns how many it wrote.

@@ -1,12 +1,15 @@
 package persist
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
+	"flashsale/internal/devstack/devtest"
 )
 
 // after is an order's next state as a log entry has it.
@@ -132,6 +135,30 @@ func TestARowSaysWhenTheLedgerLastHeardOfIt(t *testing.T) {
 	commitEach(t, pool, one(after(hold.Orders[0], 2, engine.StatusConfirmed, 2)))
 	require.EqualValues(t, 1, count(t, pool, `SELECT count(*) FROM orders WHERE recorded_at > now() - interval '1 minute'`))
 	require.EqualValues(t, hold.TimeMs+1, count(t, pool, `SELECT (extract(epoch FROM logged_at) * 1000)::bigint FROM partitions`))
+}
+
+// The time that a transaction had to wait for is not before the row was written.
+func TestARowIsRecordedWhenItIsWritten(t *testing.T) {
+	pool := ledger(t, 10)
+	hold := held(1, 2)
+	for _, e := range []engine.Entry{hold, one(after(hold.Orders[0], 2, engine.StatusConfirmed, 2))} { // copied, then updated
+		blocker, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = blocker.Exec(t.Context(), `LOCK TABLE orders IN SHARE MODE`)
+		require.NoError(t, err)
+		at, conn := positionOf(t, pool), connOf(t, pool)
+		done := make(chan error, 1)
+		go func() {
+			_, err := commit(context.Background(), conn, 0, at, []engine.Entry{e})
+			done <- err
+		}()
+		const waits = `SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted`
+		devtest.Eventually(t, 10*time.Second, "the commit to wait", func() bool { return count(t, pool, waits) == 1 })
+		released := count(t, pool, `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`)
+		require.NoError(t, blocker.Rollback(t.Context()))
+		require.NoError(t, <-done)
+		require.Greater(t, count(t, pool, `SELECT (extract(epoch FROM min(recorded_at)) * 1000000)::bigint FROM orders`), released)
+	}
 }
 
 func TestABrokenTimeStopsNothing(t *testing.T) {

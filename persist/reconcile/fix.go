@@ -58,7 +58,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, ''),
 ON CONFLICT (id) DO UPDATE
    SET quantity = excluded.quantity, status = excluded.status, version = excluded.version, epoch = excluded.epoch,
        sequence = excluded.sequence, idx = excluded.idx, updated_at = excluded.updated_at, expires_at = excluded.expires_at,
-       reason = NULL, recorded_at = now()
+       reason = NULL, recorded_at = clock_timestamp()
  WHERE orders.version < excluded.version`
 
 // put writes an order as Redis, or the log, had it. One that the ledger has further than that stays as it is.
@@ -85,7 +85,7 @@ const failReason = "reconciliation: nothing backs this order"
 
 func (t *repairTx) fail(ctx context.Context, o *engine.Order) error {
 	const update = `
-UPDATE orders SET status = 'failed', reason = $3, version = version + 1, updated_at = now(), recorded_at = now()
+UPDATE orders SET status = 'failed', reason = $3, version = version + 1, updated_at = now(), recorded_at = clock_timestamp()
  WHERE id = $1 AND status = $2`
 	tag, err := t.Exec(ctx, update, o.ID, o.Status, failReason)
 	if err == nil && tag.RowsAffected() == 0 {
