@@ -100,7 +100,7 @@ func TestASweepThatFailsIsTold(t *testing.T) {
 	require.Empty(t, n.State(0).Reason, "nothing has failed since")
 }
 
-// An extension whose answer was lost is sent again: it is the same one, as long as it does not ask for more.
+// An extension whose answer was lost is sent again: it is the same one, as long as it asks for as much.
 func TestAnExtensionSentAgainIsOne(t *testing.T) {
 	n := lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "extended", MaxExtensions: 2, MaxHold: time.Hour, MaxHoldTotal: 2 * time.Hour})
 	n.product(t, "a", 10, onSale)
@@ -124,6 +124,14 @@ func TestAnExtensionSentAgainIsOne(t *testing.T) {
 	require.Equal(t, ErrHoldExtended, n.Settle(x, time.Now()), "and the bound holds")
 
 	n = lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "extendedlater", MaxExtensions: 2, MaxHold: time.Hour, MaxHoldTotal: 2 * time.Hour})
+	n.product(t, "a", 10, onSale)
+	hold = n.hold(t, "a", "u", 1, time.Minute)
+	first = extend(10 * time.Minute)
+	n.jumpTo(t, first.Order.UpdatedAtMs+20_000)
+	require.True(t, extend(10*time.Minute).Repeated, "the same, asked for again")
+	require.False(t, extend(10*time.Minute+time.Second).Repeated, "a second more than the last time is another wish")
+
+	n = lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "extendedmuchlater", MaxExtensions: 2, MaxHold: time.Hour, MaxHoldTotal: 2 * time.Hour})
 	n.product(t, "a", 10, onSale)
 	hold = n.hold(t, "a", "u", 1, time.Minute)
 	first = extend(10 * time.Minute)

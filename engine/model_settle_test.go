@@ -191,7 +191,7 @@ func modelExtend(s modelSettle, t modelTransition, o *modelRecord, b modelBooks)
 		return "V"
 	case t.amount <= o.expiresMs:
 		return "R"
-	case o.version > 1 && s.nowMs-o.updatedMs <= 30_000 && t.amount-o.expiresMs <= s.nowMs-o.updatedMs+1000:
+	case o.version > 1 && s.nowMs-o.updatedMs <= 30_000 && sameWish(t.amount-s.nowMs, o.expiresMs-o.updatedMs):
 		return "R"
 	case o.version-1 >= s.maxExtensions, t.amount-o.createdMs > s.maxTotalMs:
 		return "B"
@@ -201,6 +201,9 @@ func modelExtend(s modelSettle, t modelTransition, o *modelRecord, b modelBooks)
 	o.expiresMs = t.amount
 	return "A"
 }
+
+// sameWish tells whether two extensions were asked for by the same number of seconds.
+func sameWish(aMs, bMs int64) bool { return max(aMs, bMs)-min(aMs, bMs) <= 500 }
 
 // due lists the ids that are due, the longest due first.
 func (m *model) due(nowMs int64) []string {

@@ -27,7 +27,7 @@
 -- statuses has one letter an order, in order of precedence; all but M add its record to details, in turn:
 --   M missing   no such order, or another buyer's
 --   X corrupt   what Redis has of the order, its product or its buyer can't be read, or does not add up
---   R repeated  it is so already, or was extended so a moment ago
+--   R repeated  it is so already, or was extended by as much a moment ago
 --   V invalid   no way leads there from its state
 --   G gone      the hold is over, and what it had can't be had any more
 --   Q quantity  more than the order has
@@ -126,13 +126,14 @@ local function confirm(o, amount, p, b)
   return 'A'
 end
 
--- An extension that is asked for again within repeatMs, for no longer than the last one, is the last one: its answer was
--- lost, or somebody clicked twice. slackMs is by how much the two may have been on their way for unequal times.
-local repeatMs, slackMs = 30000, 1000
+-- An extension by as much as the last one, asked for within repeatMs of it, is the last one: its answer was lost, or
+-- somebody clicked twice. slackMs is by how much the two may have been on their way for unequal times: less than half of
+-- the second by which two wishes differ at least.
+local repeatMs, slackMs = 30000, 500
 
 local function again(o, untilMs)
-  local sinceMs = nowMs - o.updatedMs
-  return o.version > 1 and sinceMs <= repeatMs and untilMs - o.expiresMs <= sinceMs + slackMs
+  if o.version <= 1 or nowMs - o.updatedMs > repeatMs then return false end
+  return math.abs((untilMs - nowMs) - (o.expiresMs - o.updatedMs)) <= slackMs
 end
 
 -- extend never shortens. A hold's version counts its extensions, from 1.
