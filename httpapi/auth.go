@@ -78,5 +78,5 @@ func (s *Server) identify(token []byte) (*caller, error) {
 	case err != nil:
 		return nil, errInvalidToken
 	}
-	return &caller{user: who.User, name: who.Name, scopes: who.Scopes}, nil
+	return &caller{user: who.User, name: who.Name, scopes: who.Scopes, until: who.Until}, nil
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -14,6 +15,7 @@ type caller struct {
 	user   string // "" = may act for any buyer, if for buyers at all
 	name   string // for the audit
 	scopes auth.Scope
+	until  time.Time // when its token ends; zero = nobody knows of an end
 }
 
 // Callers who are not told from others of their kind.

@@ -213,6 +213,11 @@ func (w *world) closedDoors(t *testing.T) (all []contractCase) {
 			wrong = w.come["ann"]
 		}
 		add(403, func(c *contractCase) { c.headers, c.server = slices.Concat(wrong, basis), "keys" })
+		if method := sample.method(); method != http.MethodGet {
+			all = append(all, w.with(sample.operation, 403, func(c *contractCase) {
+				c.headers = append(slices.Clone(c.headers), "Origin", "https://elsewhere.example")
+			}))
+		}
 		add(413, func(c *contractCase) { c.body, c.bad = strings.Repeat(" ", 5000), true })
 		add(429, func(c *contractCase) {
 			c.server = "limited"

@@ -62,6 +62,7 @@ func TestWithoutAFrontendNoPageMayReadAnswers(t *testing.T) {
 func TestOriginOf(t *testing.T) {
 	for address, want := range map[string]string{
 		"": "", shop: shop, shop + "/": shop, "http://localhost:5173/app": "http://localhost:5173",
+		"HTTPS://Shop.Example:443": shop, "http://[::1]:80": "http://[::1]", "https://shop.example:80": shop + ":80",
 	} {
 		got, err := httpapi.OriginOf(address)
 		require.NoError(t, err, address)

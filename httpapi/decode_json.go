@@ -3,7 +3,9 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"flashsale/engine"
@@ -62,7 +64,45 @@ func textValue(value json.RawMessage) (text string, ok bool) {
 	if len(value) == 0 || value[0] != '"' {
 		return "", false
 	}
-	return text, json.Unmarshal(value, &text) == nil
+	return text, json.Unmarshal(value, &text) == nil && hasWholePairs(value)
+}
+
+// hasWholePairs tells whether every escape of a surrogate has its other half: encoding/json makes U+FFFD of one alone, which
+// nobody wrote. The value is sound JSON.
+func hasWholePairs(value []byte) bool {
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' {
+			continue
+		}
+		i++
+		if value[i] != 'u' {
+			continue
+		}
+		first := escapedUnit(value[i-1:])
+		i += escapeLength - 2
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if utf16.DecodeRune(first, escapedUnit(value[i+1:])) == utf8.RuneError {
+			return false
+		}
+		i += escapeLength
+	}
+	return true
+}
+
+const escapeLength = len(`\u0000`)
+
+// escapedUnit returns the UTF-16 unit whose escape text begins with; 0 = it begins with none.
+func escapedUnit(text []byte) rune {
+	if len(text) < escapeLength || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	unit, err := strconv.ParseUint(string(text[2:escapeLength]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(unit)
 }
 
 // plainText returns a JSON string of minimum to maximum characters, none of them a control character.

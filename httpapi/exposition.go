@@ -28,7 +28,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 func (s *Server) writeOwn(w *bytes.Buffer) {
 	metrics.WriteMetadataIfNeeded(w, "flashsale_build_info", "gauge")
 	fmt.Fprintf(w, "flashsale_build_info{version=%q} 1\n", s.config.Version)
-	metrics.WriteGaugeUint64(w, "flashsale_http_connections", uint64(max(0, s.fast.GetOpenConnectionsCount())))
+	metrics.WriteGaugeUint64(w, "flashsale_http_connections", uint64(s.openConnections()))
 	metrics.WriteGaugeUint64(w, "flashsale_order_requests_in_flight", uint64(max(0, s.traffic.inFlight.Load())))
 	metrics.WriteMetadataIfNeeded(w, requestSeconds, "histogram")
 	for i := range s.metrics.routes {

@@ -37,6 +37,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if ctx.Request.Header.ConnectionClose() && namesTransferEncoding(ctx.Request.Header.RawHeaders()) {
 		s.drain(ctx.Conn(), 0)
 		s.refuse(ctx, errTransferEncoding)
+		s.allowOrigin(ctx)
 		return
 	}
 	if s.limits.address == nil || s.withinAddressLimit(ctx) {
@@ -58,6 +59,7 @@ func (s *Server) recoverPanic(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Reset()
 	keepRequestID(ctx)
 	s.refuse(ctx, err)
+	s.allowOrigin(ctx)
 }
 
 // dropFramingInDoubt treats a request that names Transfer-Encoding as one without a body, and the last of its
@@ -91,6 +93,7 @@ func namesTransferEncoding(head []byte) bool {
 // refuseUnreadable answers what fasthttp could not read as a request. fasthttp closes the connection afterwards.
 func (s *Server) refuseUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	keepRequestID(ctx)
+	defer s.allowOrigin(ctx)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		s.refuse(ctx, errSlowRequest)

@@ -232,6 +232,34 @@ func TestShutdownAnswersRequestsInFlight(t *testing.T) {
 	h.requireClosed(r)
 }
 
+// Nobody waits for the rest of a request: it is cut off when the time is up, and that is no failure of the stop.
+func TestShutdownCutsOffWhatDidNotArrive(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent  string
+		reply int // that says that the beginning has been read
+	}{
+		"head": {"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nPOST /orders HTTP/1.1\r\nHost: x\r\nContent-Le", 200},
+		"body": {"POST /orders HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 60\r\n\r\n{\"productId\":", 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, httpapi.Config{ShutdownTimeout: 50 * time.Millisecond, ReadTimeout: waitLimit})
+			conn, r := h.dial()
+			_, err := io.WriteString(conn, c.sent)
+			require.NoError(t, err)
+			require.Equal(t, c.reply, h.next(r).status)
+			h.stop()
+			stopped := <-h.served
+			h.served <- nil // for the clean-up
+			require.NoError(t, stopped)
+			require.Contains(t, h.next(r).requireProblem(t, 400, engine.CodeInvalidRequest)["detail"], "in time")
+			h.requireClosed(r)
+			require.Equal(t, 1, strings.Count(h.log.String(), "level=WARN"), h.log.String())
+			require.Contains(t, h.log.String(), "connections=1")
+			require.Empty(t, h.reserver.reserved())
+		})
+	}
+}
+
 func TestShutdownIsBounded(t *testing.T) {
 	h := start(t, httpapi.Config{ShutdownTimeout: 50 * time.Millisecond, RequestTimeout: waitLimit})
 	entered, release := make(chan struct{}), make(chan struct{})

@@ -112,7 +112,7 @@ func (s *Server) postProduct(ctx *fasthttp.RequestCtx) {
 	wanted.Actor = s.callerOf(ctx).name
 	product, err := s.deps.Catalog.CreateProduct(timed, wanted)
 	if err == nil {
-		ctx.Response.Header.Set(fasthttp.HeaderLocation, "/inventory/"+product.ID)
+		ctx.Response.Header.Set(fasthttp.HeaderLocation, prefixOf(ctx)+"/inventory/"+product.ID)
 	}
 	s.sendProduct(ctx, fasthttp.StatusCreated, &product, err)
 }

@@ -101,6 +101,8 @@ func TestCreateProduct(t *testing.T) {
 	require.Equal(t, 201, got.status, got.body)
 	require.Equal(t, `"1"`, got.header.Get("ETag"))
 	require.Equal(t, "/inventory/phone", got.header.Get("Location"))
+	below := h.admin("POST", "/api/v1/inventory", `{"id":"phone","name":"x","price":1,"initialStock":1}`)
+	require.Equal(t, "/api/v1/inventory/phone", below.header.Get("Location"))
 	require.JSONEq(t, `{"id":"phone","name":"Zoë's phone","price":199.50,"initialStock":10,"currentStock":10,"heldStock":0,
 		"soldStock":0,"perUserLimit":2,"flashSaleActive":false,"startsAt":"2025-12-31T23:00:00.000Z",
 		"endsAt":"2026-01-02T00:00:00.123Z","holdSeconds":86400,"version":1,"createdAt":"2023-11-14T22:13:20.123Z"}`, got.body)
@@ -124,9 +126,11 @@ func TestCreateProductDefaults(t *testing.T) {
 		seen[members["id"].(string)] = true
 	}
 	require.Len(t, seen, 2)
+	require.Equal(t, 201, h.admin("POST", "/inventory", `{"name":"\ud83d\uDE00 \\ud800 \ufffd","price":0,"initialStock":0}`).status)
+	require.Equal(t, "\U0001f600 \\ud800 \ufffd", h.store.created[2].Name, "whole pairs, and what only looks like a half")
 	require.Equal(t, 201, h.admin("POST", "/inventory", `{"id":42,"name":"x","price":10000000000.00,"initialStock":1000000000000}`).status)
-	require.Equal(t, "42", h.store.created[2].ID)
-	require.EqualValues(t, 1_000_000_000_000, h.store.created[2].PriceCents)
+	require.Equal(t, "42", h.store.created[3].ID)
+	require.EqualValues(t, 1_000_000_000_000, h.store.created[3].PriceCents)
 }
 
 func TestCreateProductRefusesBadInput(t *testing.T) {
@@ -138,6 +142,10 @@ func TestCreateProductRefusesBadInput(t *testing.T) {
 		"empty body":              {" ", ""},
 		"no JSON":                 {"{name}", ""},
 		"no UTF-8":                {"{\"name\":\"\xff\"}", ""},
+		"half a pair":             {`{"name":"x\ud800","price":1,"initialStock":1}`, "name"},
+		"the other half":          {`{"name":"\udc00\ud800","price":1,"initialStock":1}`, "name"},
+		"half a pair, escaped":    {`{"name":"\\\ud83dx\ude00","price":1,"initialStock":1}`, "name"},
+		"half a pair of reasons":  {with(`"reason":"\uD83D\u0041"`), "reason"},
 		"bad escape":              {but(`"\q"`, "1", "1"), ""},
 		"array":                   {"[]", ""},
 		"number":                  {"1", ""},

@@ -132,6 +132,17 @@ func (l *trackedListener) closeConns(all bool) {
 	}
 }
 
+// stopReading ends all reading, and returns how many connections were open. Whoever waits for the rest of a request is told
+// that its time is up; what has been read is answered all the same.
+func (l *trackedListener) stopReading() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+	return len(l.conns)
+}
+
 // trackedConn remembers whether its client has said anything.
 type trackedConn struct {
 	net.Conn

@@ -54,7 +54,7 @@ func (s *Server) liveFigures() []byte {
 	body = appendDecimal(append(body, `,"throughput":`...), live.perSecond(live.requests))
 	body = appendDecimal(append(body, `,"errorRate":`...), live.errorRate())
 	body = live.appendLatencies(body, `,"averageProcessingTime":`)
-	body = appendIntMember(body, `,"activeConnections":`, int64(max(0, s.fast.GetOpenConnectionsCount())))
+	body = appendIntMember(body, `,"activeConnections":`, s.openConnections())
 	body = appendIntMember(body, `,"activeRequests":`, s.traffic.inFlight.Load())
 	body = whole.appendOrders(body)
 	body = appendBacklog(body, states)
@@ -79,6 +79,11 @@ func (f *figures) appendLatencies(dst []byte, average string) []byte {
 	dst = f.appendLatency(append(dst, `,"p50Latency":`...), f.latency.Quantile(median))
 	dst = f.appendLatency(append(dst, `,"p95Latency":`...), f.latency.Quantile(p95))
 	return f.appendLatency(append(dst, `,"p99Latency":`...), f.latency.Quantile(p99))
+}
+
+// openConnections counts those of the streams too, which fasthttp hands over and forgets.
+func (s *Server) openConnections() int64 {
+	return int64(max(0, s.fast.GetOpenConnectionsCount())) + int64(s.hub.Clients()+s.feed.Clients())
 }
 
 func (f *figures) appendLatency(dst []byte, ns int64) []byte {

@@ -12,6 +12,7 @@ import (
 
 	"flashsale/engine"
 	"flashsale/httpapi"
+	"flashsale/internal/devstack/devtest"
 )
 
 // percentileError is the relative error that the documentation promises.
@@ -228,6 +229,12 @@ func TestLiveFiguresOfWhatWaits(t *testing.T) {
 	_, err := fmt.Fprint(conn, "GET /monitoring/metrics HTTP/1.1\r\nHost: x\r\n\r\n")
 	require.NoError(t, err)
 	require.EqualValues(t, 2, h.next(r).json(t)["activeConnections"])
+	h.store.setProducts(phone())
+	h.watch("/monitoring/stream", nil)
+	h.watchStock("phone")
+	devtest.Eventually(t, waitLimit, "both who watch to be counted", func() bool {
+		return h.send("GET", "/monitoring/metrics", "").json(t)["activeConnections"] == 4.0
+	})
 }
 
 func TestInventoryLevels(t *testing.T) {

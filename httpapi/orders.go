@@ -55,8 +55,10 @@ func (s *Server) sendPlaced(ctx *fasthttp.RequestCtx, call *orderCall) {
 	} else {
 		s.metrics.accepted.Inc()
 	}
-	call.location = r.Order.ID.Append(append(call.location[:0], ordersPath...))
-	call.out = appendPlaced(call.out[:0], r, call.location[len(ordersPath):], s.waitMs(r))
+	call.location = append(append(call.location[:0], prefixOf(ctx)...), ordersPath...)
+	base := len(call.location)
+	call.location = r.Order.ID.Append(call.location)
+	call.out = appendPlaced(call.out[:0], r, call.location[base:], s.waitMs(r))
 	h := &ctx.Response.Header
 	h.SetStatusCode(fasthttp.StatusCreated)
 	h.SetContentTypeBytes(typeJSON)

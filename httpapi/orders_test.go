@@ -32,7 +32,7 @@ func TestPostOrderAccepted(t *testing.T) {
 		parsed, ok := engine.ParseOrderID(id)
 		require.True(t, ok)
 		require.Equal(t, engine.PartitionOf("phone", testPartitions), parsed.Partition())
-		require.Equal(t, "/orders/"+id, got.header.Get("Location"))
+		require.Equal(t, path+"/"+id, got.header.Get("Location"))
 		require.JSONEq(t, `{"orderId":"`+id+`","jobId":"`+id+`","status":"confirmed","productId":"phone",
 			"userId":"ann@example.org","quantity":2,"durability":"fast","queuePosition":1234,"estimatedWaitTime":1.234,
 			"createdAt":"2023-11-14T22:13:20.123Z"}`, got.body)

@@ -66,6 +66,17 @@ var routes = []route{
 // prefixes are where the routes are served: here, and where clients of the replaced system look.
 var prefixes = []string{"", "/api/v1"}
 
+// prefixOf returns the prefix that a request was served below.
+func prefixOf(ctx *fasthttp.RequestCtx) string {
+	path := ctx.URI().PathOriginal() // as the router reads it
+	for _, prefix := range prefixes {
+		if prefix != "" && len(path) > len(prefix) && string(path[:len(prefix)]) == prefix && path[len(prefix)] == '/' {
+			return prefix
+		}
+	}
+	return ""
+}
+
 var (
 	errNoRoute  = &engine.Error{Code: engine.CodeNotFound, Detail: "there is nothing at this path"}
 	errNoMethod = &engine.Error{Code: engine.CodeInvalidRequest, Detail: "this path does not take this method; Allow lists those it takes"}
@@ -84,7 +95,11 @@ func (s *Server) newRouter() *router.Router {
 		if asksStores(rt.path) {
 			rt.handle = whenOpen(rt.handle)
 		}
-		handler := s.measured(rt, s.scoped(rt))
+		handler := s.scoped(rt)
+		if rt.method != fasthttp.MethodGet {
+			handler = s.fromOurPages(handler)
+		}
+		handler = s.measured(rt, handler)
 		for _, prefix := range prefixes {
 			path := prefix + rt.path
 			if rt.path == "/" && prefix != "" {

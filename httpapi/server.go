@@ -125,6 +125,9 @@ const (
 	defaultRequestTimeout  = 3 * time.Second
 	defaultShutdownTimeout = 3 * time.Second
 
+	// cutGrace is what is left for saying so to those whose requests did not arrive before a stop.
+	cutGrace = 300 * time.Millisecond
+
 	// maxHeader bounds the head of a request, in bytes.
 	maxHeader = 8 << 10
 )
@@ -225,7 +228,8 @@ func (s *Server) newFastServer() *fasthttp.Server {
 }
 
 // Serve answers requests on ln until ctx ends. Then it stops accepting, has the requests in flight answered for at most
-// ShutdownTimeout, cuts off what is left and returns nil, or an error that says that something was cut off.
+// ShutdownTimeout, cuts off what is left and returns nil, or an error that says that a request had arrived and was not
+// answered.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tracked := trackConns(ln, s.config.MaxConnsPerIP)
 	tracked.proxies = s.limits.proxies
@@ -263,11 +267,21 @@ func (s *Server) shutdown(ctx context.Context, tracked *trackedListener) error {
 	s.stopping.Store(true)
 	_ = tracked.Close()
 	tracked.closeConns(false)
-	ctx, cancel := context.WithTimeout(ctx, s.config.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.config.ShutdownTimeout+cutGrace)
 	defer cancel()
-	if err := s.fast.ShutdownWithContext(ctx); err != nil {
+	halves := make(chan int, 1)
+	late := time.AfterFunc(s.config.ShutdownTimeout, func() { halves <- tracked.stopReading() })
+	err := s.fast.ShutdownWithContext(ctx)
+	cut := 0
+	if !late.Stop() {
+		cut = <-halves
+	}
+	if err != nil {
 		tracked.closeConns(true)
 		return fmt.Errorf("answer the requests in flight: %w", err)
+	}
+	if cut > 0 {
+		s.log.Warn("requests that had not arrived were cut off", "connections", cut)
 	}
 	return nil
 }

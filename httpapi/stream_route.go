@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -109,8 +107,8 @@ func (s *Server) getStream(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, err)
 		return
 	}
-	allowed := s.stillAllowed(ctx)
-	err := streamUpgrader.Upgrade(ctx, func(socket *websocket.Conn) { s.hub.Serve(socket, allowed) })
+	permit := stream.Permit{Until: s.callerOf(ctx).until, Still: s.stillAllowed(ctx)}
+	err := streamUpgrader.Upgrade(ctx, func(socket *websocket.Conn) { s.hub.Serve(socket, permit) })
 	if err != nil { // mayWatch has looked at all that could be wrong
 		ctx.Response.Reset()
 		s.refuse(ctx, errNoWebSocket)
@@ -137,17 +135,6 @@ const webSocketKeyBytes = 16 // RFC 6455, 4.1
 func isWebSocketKey(key []byte) bool {
 	decoded, err := base64.StdEncoding.DecodeString(string(key))
 	return err == nil && len(decoded) == webSocketKeyBytes
-}
-
-// knowsOrigin tells whether a WebSocket may be begun from where it is: by no page at all, by one of ours, or by one of the
-// frontend. Browsers ask nobody before they begin one.
-func (s *Server) knowsOrigin(ctx *fasthttp.RequestCtx) bool {
-	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
-	if origin == "" || origin == s.config.Origin {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(ctx.Request.Header.Host()))
 }
 
 // stillAllowed returns what tells whether the token that a client came with is still good.

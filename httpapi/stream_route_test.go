@@ -185,6 +185,29 @@ func TestTheStreamEndsWithItsToken(t *testing.T) {
 	requireCloses(t, socket, websocket.ClosePolicyViolation)
 }
 
+// tokenOf100ms lets everybody in for a moment, and knows until when.
+type tokenOf100ms struct{}
+
+func (tokenOf100ms) Verify(string) (auth.Identity, error) {
+	return auth.Identity{Name: "jwt:ann", Scopes: auth.Monitor, Until: time.Now().Add(100 * time.Millisecond)}, nil
+}
+
+// The next ping is far away then.
+func TestTheStreamEndsWhenItsTokenDoes(t *testing.T) {
+	h := start(t, httpapi.Config{Tokens: tokenOf100ms{}})
+	socket := h.watch("/monitoring/stream", http.Header{"Authorization": {"Bearer x"}})
+	h.told(socket, "subscribe-metrics", "metrics-update")
+	requireCloses(t, socket, websocket.ClosePolicyViolation)
+	require.Contains(t, h.metricsText(), "\nflashsale_stream_dropped_total{reason=\"expired\"} 1\n")
+}
+
+// metricsText is what /metrics would show.
+func (h *harness) metricsText() string {
+	var text strings.Builder
+	h.metrics.WritePrometheus(&text)
+	return text.String()
+}
+
 func requireCloses(t *testing.T, socket *websocket.Conn, code int) {
 	t.Helper()
 	for {

@@ -6,6 +6,7 @@ package auth
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Scope is a set of what a caller may do.
@@ -29,6 +30,7 @@ type Identity struct {
 	User   string // the one buyer it may act for; "" = any
 	Name   string // for the audit: "key:" and the key's name, or "jwt:" and the token's subject
 	Scopes Scope
+	Until  time.Time // when it stands for nobody any more; zero = nobody knows of an end
 }
 
 // What a caller is told of a token that stands for nobody; more would help whoever makes tokens up.

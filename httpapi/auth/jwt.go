@@ -99,7 +99,7 @@ func (t *Tokens) Verify(token string) (Identity, error) {
 	case err != nil, !engine.ValidUserID(c.Subject):
 		return Identity{}, ErrInvalid
 	}
-	who := Identity{Name: "jwt:" + c.Subject, Scopes: c.scopes()}
+	who := Identity{Name: "jwt:" + c.Subject, Scopes: c.scopes(), Until: c.ExpiresAt.Add(clockLeeway)}
 	if who.Scopes&Admin == 0 {
 		who.User = c.Subject
 	}

@@ -83,6 +83,12 @@ func TestTokensStandForTheirSubject(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			who, err := tokens.Verify(hs256(t, c.change))
 			require.NoError(t, err)
+			exp := now.Add(time.Minute).Unix()
+			if other, changed := c.change["exp"]; changed {
+				exp = other.(int64)
+			}
+			require.Equal(t, exp, who.Until.Add(-clockLeeway).Unix(), "as long as it is let in")
+			who.Until = time.Time{}
 			require.Equal(t, c.want, who)
 		})
 	}

@@ -22,10 +22,10 @@ const MaxMessage = maxMessage
 
 // client is one WebSocket. Its reader runs where it is served, its writer beside that.
 type client struct {
-	hub     *Hub
-	socket  *websocket.Conn
-	below   net.Conn // the connection itself: closing fasthttp's cover of it does nothing
-	allowed func() bool
+	hub    *Hub
+	socket *websocket.Conn
+	below  net.Conn // the connection itself: closing fasthttp's cover of it does nothing
+	permit Permit
 
 	queue      chan *websocket.PreparedMessage
 	farewell   chan parting  // takes one
@@ -41,9 +41,9 @@ type parting struct {
 	text string
 }
 
-func newClient(h *Hub, socket *websocket.Conn, allowed func() bool) *client {
+func newClient(h *Hub, socket *websocket.Conn, permit Permit) *client {
 	return &client{
-		hub: h, socket: socket, below: below(socket.NetConn()), allowed: allowed,
+		hub: h, socket: socket, below: below(socket.NetConn()), permit: permit,
 		queue: make(chan *websocket.PreparedMessage, maxQueued), farewell: make(chan parting, 1), gone: make(chan struct{}),
 	}
 }
@@ -135,6 +135,8 @@ func (c *client) write() {
 	defer c.hub.survive(c.cut)
 	ping := time.NewTicker(c.hub.config.PingEvery)
 	defer ping.Stop()
+	over, forget := c.permit.over()
+	defer forget()
 	for {
 		var err error
 		select {
@@ -147,6 +149,8 @@ func (c *client) write() {
 			err = c.send(message)
 		case <-ping.C:
 			err = c.ping()
+		case <-over:
+			c.dropExpired()
 		}
 		if err != nil {
 			c.fail(err)
@@ -164,11 +168,24 @@ func (c *client) send(message *websocket.PreparedMessage) error {
 
 // ping asks for a sign of life, unless the client may not stay.
 func (c *client) ping() error {
-	if !c.allowed() {
-		c.drop(expired, parting{websocket.ClosePolicyViolation, "the token is not valid any more"})
+	if !c.permit.Still() {
+		c.dropExpired()
 		return nil
 	}
 	return c.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.config.WriteWait))
+}
+
+// over returns a channel that tells when the time is up, and what stops it.
+func (p Permit) over() (<-chan time.Time, func() bool) {
+	if p.Until.IsZero() {
+		return nil, func() bool { return true }
+	}
+	timer := time.NewTimer(time.Until(p.Until))
+	return timer.C, timer.Stop
+}
+
+func (c *client) dropExpired() {
+	c.drop(expired, parting{websocket.ClosePolicyViolation, "the token is not valid any more"})
 }
 
 // fail ends a connection that can't be written to.

@@ -144,10 +144,16 @@ func (h *Hub) HasRoom() bool {
 
 func (h *Hub) hasRoom() bool { return !h.closing && len(h.clients) < h.config.MaxClients }
 
-// Serve talks with one client until it goes, is dropped or the hub stops. allowed tells at every ping whether it may stay.
-// It is called where fasthttp hands the connection over.
-func (h *Hub) Serve(socket *websocket.Conn, allowed func() bool) {
-	c := newClient(h, socket, allowed)
+// Permit is how long a client may stay.
+type Permit struct {
+	Until time.Time   // zero = no end is known
+	Still func() bool // asked at every ping: something else may have ended it
+}
+
+// Serve talks with one client until it goes, is dropped, may not stay any more or the hub stops. It is called where fasthttp
+// hands the connection over.
+func (h *Hub) Serve(socket *websocket.Conn, permit Permit) {
+	c := newClient(h, socket, permit)
 	if !h.enter(c) {
 		c.say(parting{websocket.CloseTryAgainLater, "no room for one more client"})
 		return
