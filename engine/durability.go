@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -138,19 +139,28 @@ const (
 	replicaPoll     = 50 * time.Millisecond
 )
 
-func (e *Engine) awaitReplicas(ctx context.Context, partition int) error {
+// replicasOf asks once, on a link of its own: one that a deadline broke off is of no use any more.
+func (e *Engine) replicasOf(ctx context.Context, partition int) (int, error) {
 	link, err := e.Connect(ctx, partition)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer link.Close()
+	return link.Replicas(ctx)
+}
+
+func (e *Engine) awaitReplicas(ctx context.Context, partition int) error {
+	online, answered := 0, false
 	for {
-		online, err := link.Replicas(ctx)
+		now, err := e.replicasOf(ctx, partition)
+		if err == nil {
+			online, answered = now, true
+		}
 		switch {
-		case err != nil && ctx.Err() == nil:
-			return err
 		case err == nil && online >= e.config.Replicas:
 			return nil
+		case err != nil && (!answered || !errors.Is(err, context.DeadlineExceeded)): // one that has answered may be slow for once
+			return err
 		case !sleep(ctx, replicaPoll):
 			return unfit("durability replicated needs %d replicas online, the server of partition %d has %d: "+
 				"attach more, lower REPLICAS, or set DURABILITY to fast or ledger", e.config.Replicas, partition, online)

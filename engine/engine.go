@@ -119,6 +119,7 @@ type Engine struct {
 	partitions []*partition
 	shelves    shelves
 	metrics    *engineMetrics
+	loose      loose
 
 	notOffered *Error // answers orders of mode replicated where there never were enough replicas
 }
@@ -169,6 +170,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, p := range e.partitions {
 		p.parked.giveUp()
 	}
+	e.loose.wait(looseWait)
 	return nil
 }
 

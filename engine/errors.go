@@ -81,5 +81,7 @@ var (
 	ErrMoreThanHeld = &Error{Code: CodeInvalidRequest, Field: "quantity", Detail: "quantity must not be more than the order has"}
 	ErrHoldExtended = &Error{Code: CodeLimitExceeded, Detail: "the hold can't be extended any further"}
 	ErrCorruptOrder = &Error{Code: CodeInternal, Detail: "what Redis has of the order does not add up; reconciliation names the cause"}
-	errEpochMoved   = &Error{Code: CodePartitionClosed, Detail: "sales pause while Redis and the ledger are brought in line", RetryAfter: retrySoon}
+
+	// ErrEpochMoved says that what the ledger has was read in another epoch than is in force, and that Redis was not asked.
+	ErrEpochMoved = &Error{Code: CodePartitionClosed, Detail: "sales pause while Redis and the ledger are brought in line", RetryAfter: retrySoon}
 )

@@ -26,7 +26,7 @@ func (f *fence) open(ctx context.Context) (rueidis.CommandClient, error) {
 	if f.conn != nil {
 		return f.conn, nil
 	}
-	conn, err := dedicate(ctx, f.engine.client)
+	conn, err := dedicate(ctx, f.engine.client, &f.engine.loose)
 	if err != nil {
 		return nil, err
 	}
@@ -34,18 +34,22 @@ func (f *fence) open(ctx context.Context) (rueidis.CommandClient, error) {
 	return conn, nil
 }
 
-// dedicate takes a connection out of a client and is back when ctx ends: a dial may take longer.
-func dedicate(ctx context.Context, client rueidis.Client) (rueidis.DedicatedClient, error) {
-	opened := make(chan rueidis.DedicatedClient, 1)
-	go func() {
+// dedicate takes a connection out of a client and is back when ctx ends: a dial may take longer, and what it leads to is
+// closed among the loose.
+func dedicate(ctx context.Context, client rueidis.Client, among *loose) (rueidis.DedicatedClient, error) {
+	opened := make(chan rueidis.DedicatedClient)
+	among.run(func() {
 		conn, _ := client.Dedicate() // Close gives it back
-		opened <- conn
-	}()
+		select {
+		case opened <- conn:
+		case <-ctx.Done():
+			conn.Close()
+		}
+	})
 	select {
 	case conn := <-opened:
 		return conn, nil
 	case <-ctx.Done():
-		go func() { (<-opened).Close() }()
 		return nil, fmt.Errorf("connection of its own: %w", errNotSent)
 	}
 }
@@ -53,7 +57,7 @@ func dedicate(ctx context.Context, client rueidis.Client) (rueidis.DedicatedClie
 // drop closes the connection: what was given up on it may still be under way. That waits for a server that says nothing.
 func (f *fence) drop() {
 	if f.conn != nil {
-		go f.conn.Close()
+		f.engine.loose.run(f.conn.Close)
 	}
 	f.conn = nil
 }

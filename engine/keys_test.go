@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -179,8 +180,9 @@ func FuzzKeys(f *testing.F) {
 			require.Equal(t, 1, strings.Count(key, "}"), "braces of %q", key)
 			require.Contains(t, key, tag)
 			require.Equal(t, crc16(tag[1:len(tag)-1])%16384, slot(key), "slot of %q", key)
-			require.NotEqual(t, keyspaceKey(prefix1), key)
+			require.NotContains(t, []string{keyspaceKey(prefix1), fenceKey(prefix1, partition1), anchorKey(prefix1, partition1)}, key)
 		}
+		require.Equal(t, slot(all[0]), slot(fenceKey(prefix1, partition1)), "what is marked must be on the partition's server")
 		second, err := NewKeys(prefix2, partition2, namespace2)
 		if err != nil {
 			return
@@ -193,6 +195,25 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The table of the keyspace has every key that is ever written, and no other.
+func TestTheReadmeHasEveryKey(t *testing.T) {
+	readme, err := os.ReadFile("../lua/README.md")
+	require.NoError(t, err)
+	namespace := NewNamespace(1)
+	keys, err := NewKeys("p", 0, namespace)
+	require.NoError(t, err)
+	var want, listed []string
+	for _, key := range keys.All() {
+		_, name, _ := strings.Cut(key, namespace)
+		want = append(want, "…"+name)
+	}
+	want = append(want, strings.Replace(fenceKey("<prefix>", 0), "p00", "pNN", 1), keyspaceKey("<prefix>"))
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`|]+:[^`|]+)` \\|").FindAllStringSubmatch(string(readme), -1) {
+		listed = append(listed, m[1])
+	}
+	require.Equal(t, want, listed)
 }
 
 func TestNewNamespaceIsAccepted(t *testing.T) {

@@ -41,6 +41,12 @@ func (mc *machine) transitions(t *rapid.T) []modelTransition {
 
 func (mc *machine) brought(t *rapid.T, id string) string {
 	latest := mc.ledger.records[id]
+	_, kept := mc.model.records[id]
+	if !kept && rapid.IntRange(0, 2).Draw(t, "a hold that only the ledger has if 2") == 2 {
+		user := orDefault(mc.ledger.orders[id].User, modelUsers[0])
+		product := orDefault(mc.ledger.orders[id].Product, "a")
+		return "p,1,1,1,1," + rapid.SampledFrom([]string{"9999999999999", "2"}).Draw(t, "its end") + ",1,1," + product + "|" + user
+	}
 	others := []string{"", "p,1", "|", "f,2,1,1,1,0,1,1,a|u", "f,2,1,1,1,0,1,1,a|v"}
 	if _, there := mc.model.records[id]; there {
 		others = append(others, "p,1,1,1,1,9999999999999,1,1,a|u", "x,2,1,1,1,0,1,1,a|u")

@@ -45,7 +45,7 @@ func rights(key string) [][]string {
 // CheckRights fails where the user of the connection may not run a command that is needed, or may not touch the keys. It
 // asks inside a transaction that is thrown away: Redis says no when a command is queued, and runs none of them.
 func (e *Engine) CheckRights(ctx context.Context) error {
-	conn, err := dedicate(ctx, e.client)
+	conn, err := dedicate(ctx, e.client, &e.loose)
 	if err != nil {
 		return fmt.Errorf("rights: %w", err)
 	}

@@ -51,7 +51,7 @@ func NewTransition() *Transition { return &Transition{waiting: newWaiting()} }
 func (t *Transition) known() bool { return t.Repeated }
 
 // Settle decides a transition, within the configured timeout counted from now, and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of
-// it: the ledger may. Any error but ErrOutcomeUnknown is a definite refusal; asking again is always safe.
+// it: the ledger may. ErrEpochMoved says that nothing was asked. Any error but ErrOutcomeUnknown is a definite refusal; asking again is always safe.
 func (e *Engine) Settle(t *Transition, now time.Time) error {
 	if t.ID.Partition() >= len(e.partitions) {
 		return ErrNoOrder
@@ -62,7 +62,7 @@ func (e *Engine) Settle(t *Transition, now time.Time) error {
 		return err
 	}
 	if t.Known != nil && v.Number != t.KnownEpoch { // what the ledger said is of another epoch
-		return errEpochMoved
+		return ErrEpochMoved
 	}
 	if t.Action == ActionExtend { // settled once, so that a repeated attempt asks for the same
 		t.untilMs = p.clock.at(now) + t.HoldFor.Milliseconds()

@@ -337,7 +337,7 @@ func TestSettleWhatTheLedgerHas(t *testing.T) {
 	_, err = n.cancel(r.ID)
 	require.Equal(t, ErrNoOrder, err, "Redis alone does not know it")
 	_, err = n.settle(&Transition{ID: r.ID, Action: ActionCancel, Known: &known, KnownEpoch: 7})
-	require.Equal(t, errEpochMoved, err, "what was read in another epoch says nothing")
+	require.Equal(t, ErrEpochMoved, err, "what was read in another epoch says nothing")
 	require.Equal(t, int64(4), n.stock(t, "a").Sold)
 	first, err := n.settle(&Transition{ID: r.ID, Action: ActionCancel, Known: &known, KnownEpoch: 1})
 	require.NoError(t, err)

@@ -60,7 +60,7 @@ func (s *Server) sample() sample {
 	var now sample
 	var asked sync.WaitGroup
 	asked.Go(func() {
-		for _, f := range s.runChecks() {
+		for _, f := range s.checked() {
 			now.up = append(now.up, f.detail == "")
 		}
 	})

@@ -44,6 +44,28 @@ type finding struct {
 	took   time.Duration
 }
 
+// checksAge is for how long it is told again what the checks found: each takes a connection to a store, and anybody may ask.
+const checksAge = time.Second
+
+// lastChecks is what the checks found last, and the lock of who asks.
+type lastChecks struct {
+	mu    sync.Mutex
+	found []finding
+	at    time.Time // when all had answered or were given up; zero = never
+}
+
+// checked returns what the checks found in a run that was over at most checksAge ago; a run takes at most probeTimeout. One
+// at a time asks; the others wait for it. The findings are not to be changed.
+func (s *Server) checked() []finding {
+	s.lastChecks.mu.Lock()
+	defer s.lastChecks.mu.Unlock()
+	last := &s.lastChecks
+	if last.at.IsZero() || s.config.Clock().Sub(last.at) >= checksAge {
+		last.found, last.at = s.runChecks(), s.config.Clock()
+	}
+	return last.found
+}
+
 // runChecks asks all at once and waits for them.
 func (s *Server) runChecks() []finding {
 	ctx, cancel := context.WithTimeout(context.Background(), min(probeTimeout, s.config.RequestTimeout))
@@ -121,9 +143,9 @@ func (s *Server) getHealth(ctx *fasthttp.RequestCtx) {
 	sendJSON(ctx, code, body)
 }
 
-// healthReport asks the checks and says how all is.
+// healthReport says how all is.
 func (s *Server) healthReport() (body []byte, status string) {
-	findings, states := s.runChecks(), s.partitionStates()
+	findings, states := s.checked(), s.partitionStates()
 	said := append(problems(findings, states), s.driftProblems()...)
 	if !s.opened.Load() {
 		said = append(said, reasonStarting)
@@ -199,7 +221,7 @@ func (s *Server) getReady(ctx *fasthttp.RequestCtx) {
 		body = appendString(separate(body, reasons), reason)
 		reasons++
 	}
-	for _, f := range s.runChecks() {
+	for _, f := range s.checked() {
 		if f.detail != "" {
 			add(f.name + ": " + f.detail)
 		}

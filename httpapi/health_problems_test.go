@@ -3,9 +3,12 @@ package httpapi_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
@@ -14,7 +17,7 @@ import (
 
 func TestHealthSaysWhatIsWrong(t *testing.T) {
 	var redis, postgres error
-	h := start(t, httpapi.Config{RequestTimeout: 20 * time.Millisecond},
+	h := start(t, httpapi.Config{RequestTimeout: 20 * time.Millisecond, Clock: leaping()},
 		httpapi.Check{Name: "redis", Probe: func(context.Context) error { return redis }},
 		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }})
 	all := map[int]string{0: "a", 1: "b", 2: "c", 3: "d"}
@@ -66,6 +69,42 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			require.Equal(t, c.lag.Seconds()/2, health["partitions"].([]any)[2].(map[string]any)["lagSeconds"])
 		})
 	}
+}
+
+// leaping is a clock that is a second further at every look: nothing is told twice.
+func leaping() func() time.Time {
+	var looks atomic.Int64
+	return func() time.Time { return time.Unix(looks.Add(1), 0) }
+}
+
+// However many ask, and for whatever, the stores are asked once a second.
+func TestHealthIsLookedAtOnceForAll(t *testing.T) {
+	var runs, at atomic.Int64
+	began, end := make(chan struct{}, 1), make(chan struct{})
+	h := start(t, httpapi.Config{Clock: func() time.Time { return time.UnixMilli(at.Load()) }},
+		httpapi.Check{Name: "postgres", Probe: func(context.Context) error {
+			if runs.Add(1) == 1 {
+				began <- struct{}{}
+				<-end
+			}
+			return nil
+		}})
+	at.Store(1_700_000_000_000)
+	var crowd sync.WaitGroup
+	for i := range 20 {
+		path := []string{"/readyz", "/monitoring/health", "/metrics"}[i%3]
+		crowd.Go(func() { assert.Equal(t, 200, h.send("GET", path, "").status, path) })
+	}
+	<-began
+	close(end)
+	crowd.Wait()
+	require.EqualValues(t, 1, runs.Load())
+	at.Add(999)
+	h.send("GET", "/readyz", "")
+	require.EqualValues(t, 1, runs.Load())
+	at.Add(1)
+	h.send("GET", "/readyz", "")
+	require.EqualValues(t, 2, runs.Load(), "never older than a second")
 }
 
 func TestHealthShowsTheLastReconciliation(t *testing.T) {

@@ -71,6 +71,20 @@ func TestKeyConflictIs422(t *testing.T) {
 	require.Equal(t, "Idempotency-Key", problem["field"])
 }
 
+// A replay that waits for the ledger or a replica in vain names the order that there is, not the attempt.
+func TestUnknownOutcomeOfAReplayNamesTheFirstOrder(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	first := engine.NewOrderID(2, time.UnixMilli(1_700_000_000_123))
+	h.reserver.decide = func(r *engine.Reservation) error {
+		r.Replayed, r.Order = true, engine.Order{ID: first}
+		return engine.ErrOutcomeUnknown
+	}
+	answer := h.send("POST", "/orders", goodOrder, "Idempotency-Key", "k")
+	problem := answer.requireProblem(t, 504, engine.CodeOutcomeUnknown)
+	require.Equal(t, first.String(), problem["orderId"])
+	require.Equal(t, "1", answer.header.Get("Retry-After"))
+}
+
 // Only with a key is it safe to send an order again whose outcome is not known.
 func TestUnknownOutcomeMayBeRetriedWithAKey(t *testing.T) {
 	h := start(t, httpapi.Config{})

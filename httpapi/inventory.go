@@ -17,10 +17,9 @@ const (
 )
 
 var (
-	errLimit     = engine.Invalid("limit", "must be an integer from 1 to 200")
-	errCursor    = engine.Invalid("cursor", "must be one that the Link header of the page before gave")
-	errIfMatch   = engine.Invalid("If-Match", `must be one version, as the ETag gives it ("3"), or *`)
-	errNoProduct = &engine.Error{Code: engine.CodeNotFound, Detail: "no product has this id"}
+	errLimit   = engine.Invalid("limit", "must be an integer from 1 to 200")
+	errCursor  = engine.Invalid("cursor", "must be one that the Link header of the page before gave")
+	errIfMatch = engine.Invalid("If-Match", `must be one version, as the ETag gives it ("3"), or *`)
 )
 
 // getProducts lists products by id, a page at a time.
@@ -87,7 +86,7 @@ func nextLink(path string, limit int, last []byte) string {
 func (s *Server) getProduct(ctx *fasthttp.RequestCtx) {
 	id := pathValue(ctx, "productId")
 	if !engine.ValidProductID(id) {
-		s.refuse(ctx, errNoProduct)
+		s.refuse(ctx, engine.ErrUnknownProduct)
 		return
 	}
 	timed, cancel := s.requestContext()
@@ -121,7 +120,7 @@ func (s *Server) postProduct(ctx *fasthttp.RequestCtx) {
 func (s *Server) putProduct(ctx *fasthttp.RequestCtx) {
 	id := pathValue(ctx, "productId")
 	if !engine.ValidProductID(id) {
-		s.refuse(ctx, errNoProduct)
+		s.refuse(ctx, engine.ErrUnknownProduct)
 		return
 	}
 	change, err := changeOf(ctx)

@@ -71,7 +71,7 @@ func (s *Server) waitMs(r *engine.Reservation) int64 {
 	if r.Ahead <= 0 {
 		return 0
 	}
-	rate := s.deps.Reserver.DrainRate(r.ID.Partition())
+	rate := s.deps.Reserver.DrainRate(r.Order.ID.Partition())
 	ms := float64(r.Ahead) / rate * 1000
 	if !(rate > 0) || ms > math.MaxInt32 {
 		return 0
@@ -132,7 +132,11 @@ func appendOutcome(dst []byte, code engine.Code, r *engine.Reservation) []byte {
 	case code == engine.CodeDuplicateOrder && r.First != engine.OrderID{}:
 		dst = append(r.First.Append(append(dst, `,"firstOrderId":"`...)), '"')
 	case code == engine.CodeOutcomeUnknown:
-		dst = append(r.ID.Append(append(dst, `,"orderId":"`...)), '"')
+		id := r.ID
+		if r.Replayed { // the id of this attempt is nowhere: the key's order is what to look up
+			id = r.Order.ID
+		}
+		dst = append(id.Append(append(dst, `,"orderId":"`...)), '"')
 	}
 	return dst
 }

@@ -98,7 +98,7 @@ type Config struct {
 	AddressLimit   Limit            // requests of one IPv4 address or IPv6 /64, but for those of the probes and /metrics
 	UserLimit      Limit            // orders of one user
 	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed, as by [ParseProxies]
-	Clock          func() time.Time // of both limits; nil = time.Now
+	Clock          func() time.Time // of both limits and of what is told again; nil = time.Now
 	MetricsApart   bool             // /metrics is not served here but by ServeMetrics
 	Pprof          bool             // ServeMetrics serves pprof too
 	Demo           bool             // the demo shop is served
@@ -181,11 +181,12 @@ type Server struct {
 	hub     *stream.Hub
 	feed    *stockfeed.Feed
 
-	sums     stockSums
-	gauges   sampler
-	opened   atomic.Bool // deps are there
-	process  string      // the beginning of the request ids that are made here
-	stopping atomic.Bool
+	sums       stockSums
+	gauges     sampler
+	lastChecks lastChecks
+	opened     atomic.Bool // deps are there
+	process    string      // the beginning of the request ids that are made here
+	stopping   atomic.Bool
 }
 
 // New returns a server. It serves nothing until [Server.Serve]. Where deps has no Reserver yet it refuses whatever needs

@@ -133,7 +133,7 @@ func TestHealth(t *testing.T) {
 			return postgres
 		}},
 	}
-	h := start(t, httpapi.Config{Version: "v1.2.3", RequestTimeout: 20 * time.Millisecond}, checks...)
+	h := start(t, httpapi.Config{Version: "v1.2.3", RequestTimeout: 20 * time.Millisecond, Clock: leaping()}, checks...)
 	all := map[int]string{0: "a", 1: "b", 2: "c", 3: "d"}
 	for name, c := range map[string]struct {
 		redis, postgres error

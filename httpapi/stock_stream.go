@@ -59,7 +59,7 @@ func (s *Server) getStockStream(ctx *fasthttp.RequestCtx) {
 func (s *Server) mayLookAt(id string) error {
 	switch {
 	case !engine.ValidProductID(id):
-		return errNoProduct
+		return engine.ErrUnknownProduct
 	case !s.feed.HasRoom(id):
 		return errNoRoom
 	case s.feed.Watched(id):

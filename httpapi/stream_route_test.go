@@ -234,6 +234,9 @@ func TestStoppingTheServerClosesTheStreams(t *testing.T) {
 func TestThereIsRoomForSoManyStreams(t *testing.T) {
 	h := start(t, httpapi.Config{Streams: &httpapi.StreamLimits{Watchers: 1}})
 	only := h.watch("/monitoring/stream", nil)
+	devtest.Eventually(t, waitLimit, "the first to be counted, which is after it was answered", func() bool {
+		return strings.Contains(h.send("GET", "/metrics", "").body, "\nflashsale_stream_clients 1\n")
+	})
 	got := h.send("GET", "/monitoring/stream", "", webSocket()...)
 	got.requireProblem(t, 503, engine.CodeOverloaded)
 	require.NotEmpty(t, got.header.Get("Retry-After"))

@@ -6,8 +6,8 @@
 --   readBuyer(value)              {bought, held, lockUntilMs, last}; no value is a buyer who has nothing
 --   readOrder(record)             {letter, version, quantity, createdMs, updatedMs, expiresMs, buyer, product, user, tail}
 --   productText, buyerText and orderText are their inverses; orderText stamps the place in the log.
---   readBooks(names, stock, terms, keys, buyers)  what HMGET gave for each, once: name -> product, key -> buyer; false
---                                                 for what can't be read
+--   readBooks(stockKey, termsKey, buyersKey, names, keys)  each once: name -> product, key -> buyer; false for what can't
+--                                                          be read
 --   changed(books, write)         field, value of what has been changed, as HSET takes them
 --
 -- Of an order that was sold at once Redis keeps no more than the sequence of its entry, and that entry, made by
@@ -128,8 +128,12 @@ local function recordOf(id, kept, entryAt)
   return records[id] or kept
 end
 
-local function readBooks(names, stock, terms, keys, buyers)
+local function readBooks(stockKey, termsKey, buyersKey, names, keys)
   local shelf, people = {}, {}
+  if #names == 0 then return shelf, people end -- HMGET of nothing is an error
+  local stock = redis.call('HMGET', stockKey, unpack(names))
+  local terms = redis.call('HMGET', termsKey, unpack(names))
+  local buyers = redis.call('HMGET', buyersKey, unpack(keys))
   for i = 1, #names do
     if shelf[names[i]] == nil then shelf[names[i]] = readProduct(stock[i], terms[i]) or false end
     if people[keys[i]] == nil then people[keys[i]] = readBuyer(buyers[i]) or false end

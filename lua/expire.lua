@@ -39,13 +39,7 @@ for i = 1, #ids do
   end
 end
 
-local shelf, buyers = {}, {}
-if #holds > 0 then
-  local stockRead = redis.call('HMGET', KEYS[2], unpack(names))
-  local termsRead = redis.call('HMGET', KEYS[3], unpack(names))
-  local buyersRead = redis.call('HMGET', KEYS[4], unpack(keys))
-  shelf, buyers = readBooks(names, stockRead, termsRead, keys, buyersRead)
-end
+local shelf, buyers = readBooks(KEYS[2], KEYS[3], KEYS[4], names, keys)
 
 local sequence, entry, expired, postponed = meta[3] + 1, {}, 0, {}
 for i = 1, #holds do

@@ -210,12 +210,15 @@ func TestKeysAreDeclared(t *testing.T) {
 			code := comment.ReplaceAllString(Source(name), "")
 			for _, c := range called.FindAllStringSubmatch(code, -1) {
 				if c[1] != "INFO" && c[1] != "TIME" {
-					require.Regexp(t, `^(KEYS\[\d+\]|metaKey)$`, c[2], "the key of %s is one handed over", c[1])
+					require.Regexp(t, `^(KEYS\[\d+\]|metaKey|stockKey|termsKey|buyersKey)$`, c[2], "the key of %s is one handed over", c[1])
 				}
 			}
 			require.NotRegexp(t, `KEYS\[\d+\] *\.\.|\.\. *KEYS`, code, "no key is built from another")
 			for _, call := range regexp.MustCompile(`\bguard\([^,]*,`).FindAllString(code, -1) {
 				require.Contains(t, []string{"guard(KEYS[1],", "guard(metaKey,"}, call)
+			}
+			for _, call := range regexp.MustCompile(`\breadBooks\(.*`).FindAllString(code, -1) {
+				require.Regexp(t, `^readBooks\((stockKey, termsKey, buyersKey|KEYS\[\d+\], KEYS\[\d+\], KEYS\[\d+\]), names, keys\)$`, call)
 			}
 		})
 	}

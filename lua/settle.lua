@@ -67,13 +67,7 @@ for i = 1, n do
   end
 end
 
-local shelf, buyers = {}, {}
-if #names > 0 then
-  local stockRead = redis.call('HMGET', KEYS[2], unpack(names))
-  local termsRead = redis.call('HMGET', KEYS[3], unpack(names))
-  local buyersRead = redis.call('HMGET', KEYS[4], unpack(keys))
-  shelf, buyers = readBooks(names, stockRead, termsRead, keys, buyersRead)
-end
+local shelf, buyers = readBooks(KEYS[2], KEYS[3], KEYS[4], names, keys)
 
 -- addsUp tells whether product and buyer have at least what the order has of them.
 local function addsUp(o, p, b)

@@ -137,7 +137,7 @@ func (s *Store) record(ctx context.Context, id string, c engine.ProductChange) (
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
 	row, err := scanProduct(tx.QueryRow(ctx, selectProduct+` WHERE id = $1 FOR NO KEY UPDATE`, id))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errNoProduct
+		return 0, engine.ErrUnknownProduct
 	}
 	if err != nil {
 		return 0, ledgerError("change product "+id, err)

@@ -123,6 +123,37 @@ func TestALateCancelGivesNothingBack(t *testing.T) {
 	require.True(t, x.Repeated, "who asks again finds the outcome")
 }
 
+// A row that was read in an epoch that is over is read again: whoever cancels meanwhile is not sent away.
+func TestATransitionOutlivesAChangeOfEpoch(t *testing.T) {
+	redis := devtest.Redis(t)
+	s := newStack(t, redis.URL())
+	n := s.start(t)
+	n.product(t, "lamp", 10, onSale)
+	order, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 1)
+	partition := n.PartitionOf("lamp")
+	keys, err := n.EpochKeys(partition, n.State(partition).Epoch)
+	require.NoError(t, err)
+	c := client(t, redis.URL())
+	require.NoError(t, c.Do(t.Context(), c.B().Hdel().Key(keys.Orders).Field(string(order.ID[:])).Build()).Error()) // as trim does
+
+	frozen, f := s.freezing(t, n, "FROM orders o LEFT JOIN products p")
+	done := make(chan error, 1)
+	x := cancelOf(order.ID)
+	go func() { done <- frozen.Settle(context.Background(), x) }()
+	<-f.hit
+	before := n.State(partition).Epoch.Number
+	require.NoError(t, c.Do(t.Context(), c.B().Flushall().Build()).Error())
+	eventually(t, "the next epoch", func() bool { return n.State(partition).Epoch.Number > before && n.State(partition).Open })
+	close(f.thaw)
+	require.NoError(t, <-done)
+	require.Equal(t, engine.StatusCancelled, x.Order.Status)
+	stock, _, err := n.Stock(t.Context(), "lamp")
+	require.NoError(t, err)
+	require.Equal(t, engine.Stock{Current: 10, Initial: 10, Change: 1}, stock)
+}
+
 // A setting that differs between processes, as while they are restarted one by one with another, forgets no keys.
 func TestKeysOutliveAProcessWithAnotherTTL(t *testing.T) {
 	s := newStack(t, devtest.Redis(t).URL())

@@ -73,13 +73,11 @@ func orNil(t time.Time) *time.Time {
 	return &t
 }
 
-var errNoProduct = &engine.Error{Code: engine.CodeNotFound, Field: "productId", Detail: "no product has this id"}
-
 // Product returns a product with the counters that Redis has now. It fails with the code not_found.
 func (s *Store) Product(ctx context.Context, id string) (engine.Product, error) {
 	row, err := scanProduct(s.pool.QueryRow(ctx, selectProduct+` WHERE id = $1`, id))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return engine.Product{}, errNoProduct
+		return engine.Product{}, engine.ErrUnknownProduct
 	}
 	if err != nil {
 		return engine.Product{}, ledgerError("product "+id, err)

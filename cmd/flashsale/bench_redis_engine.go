@@ -39,9 +39,10 @@ type measuredPartition struct {
 	keys     engine.Keys
 	products int
 
-	mu   sync.Mutex
-	last engine.Watermark       // of what was decided
-	held map[int]engine.OrderID // buyer -> hold
+	mu      sync.Mutex
+	last    engine.Watermark       // of what was decided
+	largest int                    // batch, in orders
+	held    map[int]engine.OrderID // buyer -> hold
 }
 
 // Open makes an engine of one partition and loads it as a rebuild does.
@@ -178,6 +179,7 @@ func (p *measuredPartition) Decide(ctx context.Context, what cost.Kind, first, n
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.largest = max(p.largest, n)
 	for i, r := range batch {
 		p.note(&r.Order)
 		if what == cost.Hold {
@@ -215,6 +217,7 @@ func (p *measuredPartition) confirm(ctx context.Context, first, n int) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.largest = max(p.largest, n)
 	for _, t := range batch {
 		p.note(&t.Order)
 	}
@@ -226,15 +229,26 @@ func (p *measuredPartition) note(o *engine.Order) {
 	p.last.Sequence, p.last.Orders = max(p.last.Sequence, o.Sequence), max(p.last.Orders, o.Number)
 }
 
-// forgetEntries is how many log entries one call removes.
-const forgetEntries = 1000
+const (
+	// forgetOrders is how many orders one call forgets, about: a few ms of Redis, which the client waits half a second for.
+	forgetOrders = 2048
+	// forgetPause is between a call that went wrong and the next. What it has forgotten all the same is not missed.
+	forgetPause = 100 * time.Millisecond
+)
 
-// Forget shows the engine a watermark as if a ledger had everything, and trims until nothing goes any more.
+// Forget shows the engine a watermark as if a ledger had everything, and trims until nothing goes any more. A server that
+// says nothing is asked again for as long as any call may take.
 func (p *measuredPartition) Forget(ctx context.Context) error {
 	p.engine.Advance(0, p.last)
+	patient := time.Now().Add(measuredTimeout)
 	for {
-		removed, err := p.engine.Trim(ctx, 0, 0, forgetEntries)
-		if err != nil || removed == 0 {
+		removed, err := p.engine.Trim(ctx, 0, 0, max(1, forgetOrders/max(1, p.largest)))
+		switch {
+		case err == nil && removed == 0:
+			return nil
+		case err == nil:
+			patient = time.Now().Add(measuredTimeout)
+		case time.Now().After(patient) || !pause(ctx, forgetPause):
 			return err
 		}
 	}

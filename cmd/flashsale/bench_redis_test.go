@@ -13,6 +13,29 @@ import (
 	"flashsale/internal/devstack/devtest"
 )
 
+// A server that says nothing for a moment while it is to forget is asked again, in portions that it does not mind.
+func TestBenchRedisForgetsPatiently(t *testing.T) {
+	client, err := engine.Connect(t.Context(), devtest.Redis(t).URL())
+	require.NoError(t, err)
+	defer client.Close()
+	opened, err := (&measuredEngine{client: client}).Open(t.Context(), cost.Shape{Products: 1})
+	require.NoError(t, err)
+	p := opened.(*measuredPartition) //nolint:forcetypeassert // as it is
+	for i := range 6 {
+		require.NoError(t, p.Decide(t.Context(), cost.Sale, i*1024, 1024))
+	}
+	const longerThanTheClientWaits = "700"
+	require.NoError(t, client.Do(t.Context(), client.B().Arbitrary("CLIENT", "PAUSE", longerThanTheClientWaits, "ALL").Build()).Error())
+	require.NoError(t, p.Forget(t.Context()))
+	left, err := client.Do(t.Context(), client.B().Xlen().Key(p.keys.Log).Build()).AsInt64()
+	require.NoError(t, err)
+	require.Zero(t, left)
+	stats, err := client.Do(t.Context(), client.B().Info().Section("commandstats").Build()).ToString()
+	require.NoError(t, err)
+	require.Regexp(t, `cmdstat_xtrim:calls=3,`, stats, "2048 orders at a time")
+	require.NoError(t, p.Close(t.Context()))
+}
+
 // TestBenchRedis measures a Redis that is there, with every check on, and leaves nothing in it.
 func TestBenchRedis(t *testing.T) {
 	url := devtest.Redis(t).URL()

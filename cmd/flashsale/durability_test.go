@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"os/exec"
 	"testing"
@@ -26,6 +28,31 @@ func TestTheDefaultOfDurabilityIsASetting(t *testing.T) {
 	status, problem := second.post("/orders", `{"productId":"lamp","userId":"carol","quantity":1,"durability":"replicated"}`)
 	require.Equal(t, http.StatusBadRequest, status, problem)
 	require.Equal(t, "durability", problem["field"])
+}
+
+// A replay that waits for a ledger in vain tells the id of the order that there is.
+func TestAReplayOfUnknownOutcomeNamesAnOrderThatCanBeFound(t *testing.T) {
+	stores := newStores(t)
+	p := start(t, nil, append(stores.env(), "REQUEST_TIMEOUT=500ms")...)
+	p.product("lamp", 10)
+	lock, err := stores.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = lock.Rollback(context.Background()) }()           // else the pool would wait for it forever
+	_, err = lock.Exec(t.Context(), `SELECT 1 FROM products FOR UPDATE`) // no commit gets past this
+	require.NoError(t, err)
+	buy := func(durability string) (int, answer) {
+		status, _, a := p.keyed(`{"productId":"lamp","userId":"ann","quantity":1,"durability":"`+durability+`"}`, "k")
+		return status, a
+	}
+	status, first := buy("fast")
+	require.Equal(t, http.StatusCreated, status, first)
+	status, unknown := buy("ledger")
+	require.Equal(t, http.StatusGatewayTimeout, status, unknown)
+	require.Equal(t, first["orderId"], unknown["orderId"])
+	require.NoError(t, lock.Rollback(t.Context()))
+	status, found := p.get(fmt.Sprintf("/orders/%v", unknown["orderId"]))
+	require.Equal(t, http.StatusOK, status, found)
+	require.Equal(t, "confirmed", found["status"])
 }
 
 func TestAModeThatRedisCannotGiveIsRefusedAtTheStart(t *testing.T) {
