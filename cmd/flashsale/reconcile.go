@@ -21,7 +21,7 @@ type reconcileCmd struct {
 	stores
 	hot
 
-	Product []string      `help:"Compare this product only; may be repeated." placeholder:"ID"`
+	Product []string      `help:"Compare this product only; may be repeated; not with --apply." placeholder:"ID"`
 	Apply   bool          `help:"Repair what can be repaired. Without it nothing is changed."`
 	JSON    bool          `help:"Print the report as JSON; with --watch one line a round."`
 	Watch   time.Duration `help:"Go on: a round each interval, one line a round, until a signal." placeholder:"INTERVAL"`
@@ -49,10 +49,14 @@ func (e exitError) Unwrap() error { return e.error }
 
 var errWatchRebuild = errors.New("--partition and --release-hold go with --rebuild, --watch, --apply and --product without it")
 
+var errApplyProduct = fmt.Errorf("--apply goes without --product: %w", reconcile.ErrApplyPart)
+
 func (c *reconcileCmd) check() error {
 	switch {
 	case c.Rebuild && (c.Watch != 0 || c.Apply || c.Product != nil), !c.Rebuild && (c.ReleaseHold || c.Partition != nil):
 		return errWatchRebuild
+	case c.Apply && c.Product != nil:
+		return errApplyProduct
 	case !engine.ValidText(c.Actor, 0, maxActor):
 		return errActor
 	}

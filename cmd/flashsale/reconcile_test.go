@@ -165,6 +165,7 @@ func TestWhatReconcileCannotTellIsNoDrift(t *testing.T) {
 		"never used":         {s.env(), nil, "the ledger has no partition 0: no server has run yet"},
 		"no such product":    {s.env(), []string{"--product", ".p"}, "--product"},
 		"flags at odds":      {s.env(), []string{"--rebuild", "--apply"}, "--rebuild"},
+		"a repair of a part": {s.env(), []string{"--product", "lamp", "--apply"}, "--apply goes without --product"},
 		"nothing to release": {s.env(), []string{"--release-hold"}, "--rebuild"},
 		"an unknown flag":    {s.env(), []string{"--nonsense"}, "--nonsense"},
 	} {

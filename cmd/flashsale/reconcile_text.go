@@ -32,7 +32,7 @@ func reportText(r *reconcile.Report) string {
 		page.WriteString("\n" + findingsTable(r.Findings) + "\n")
 	}
 	if r.More {
-		page.WriteString("There is more of this than is listed: repair this first, then run again.\n")
+		page.WriteString("There is more than is listed. Of a partition of which something is left out --apply repairs nothing.\n")
 	}
 	if r.Outcome == engine.ReconciledDrift && r.Repaired == 0 {
 		page.WriteString("Nothing was changed. --apply does what stands under \"repair\".\n")

@@ -16,10 +16,10 @@ import (
 type pairFact struct {
 	pair
 	redis   engine.Audited[engine.Buyer]
-	want    units // what Redis should count
-	lastRow bool  // the ledger has the order that Redis calls the buyer's last
-	buried  bool  // of that order there are dead letters
-	excess  *row  // the buyer's newest row of just as many units as Redis lacks; nil = there is none
+	want    units   // what Redis should count
+	lastRow bool    // the ledger, or the log, has the order that Redis calls the buyer's last
+	letter  *letter // a dead letter of that order; nil = there is none
+	excess  *row    // the buyer's newest row of just as many units as Redis lacks; nil = there is none
 }
 
 // surplus is by how much Redis counts too much.
@@ -51,6 +51,8 @@ type facts struct {
 	excess   map[int]counts // partition -> by how much the ledger's counters of orders exceed what they count
 	letters  []openLetter
 	places   []place
+
+	moreLetters bool // than are listed
 }
 
 // openLetter is a dead letter that nobody has dealt with.
@@ -227,6 +229,7 @@ func (x *facts) gatherOrders(ctx context.Context, f *frame) error {
 func (x *facts) gatherPairs(ctx context.Context, f *frame) error {
 	x.pairs = make(map[pair]*pairFact)
 	var last []engine.OrderID
+	logged := make(map[engine.OrderID]bool)
 	for _, l := range f.looks {
 		byRows, err := f.sumPairs(ctx, l.pairs)
 		if err != nil {
@@ -236,6 +239,7 @@ func (x *facts) gatherPairs(ctx context.Context, f *frame) error {
 		if err != nil {
 			return err
 		}
+		f.noteLogged(l, logged)
 		for i, p := range l.pairs {
 			x.pairs[p] = &pairFact{pair: p, redis: l.audit.Buyers[i], want: want[p]}
 			if id, ok := l.audit.Buyers[i].Value.ID(); ok {
@@ -249,12 +253,22 @@ func (x *facts) gatherPairs(ctx context.Context, f *frame) error {
 	}
 	for _, p := range x.pairs {
 		id, _ := p.redis.Value.ID()
-		p.lastRow, p.buried = rows[id] != nil, f.letters[id] != nil
+		p.lastRow, p.letter = rows[id] != nil || logged[id], f.letters[id]
 		if err := p.findExcess(ctx, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteLogged notes the orders that the log names and the ledger has not taken in at a look.
+func (f *frame) noteLogged(l *look, logged map[engine.OrderID]bool) {
+	entries := f.tails[l.partition].until(l.audit.Sequence)
+	for i := range entries {
+		for k := range entries[i].Orders {
+			logged[entries[i].Orders[k].Order.ID] = true
+		}
+	}
 }
 
 // findExcess looks for the row that the ledger may have too much: of those that fit, the one that was written last.
@@ -307,7 +321,7 @@ SELECT d.id, d.partition, d.order_id, coalesce(d.product_id, ''), coalesce(d.use
  LIMIT $2`
 
 func (x *facts) gatherLetters(ctx context.Context, f *frame, only []string) error {
-	rows, err := f.tx.Query(ctx, selectOpenLetters, only, maxFindings)
+	rows, err := f.tx.Query(ctx, selectOpenLetters, only, maxFindings+1)
 	if err != nil {
 		return fmt.Errorf("dead letters: %w", err)
 	}
@@ -318,6 +332,9 @@ func (x *facts) gatherLetters(ctx context.Context, f *frame, only []string) erro
 	})
 	if err != nil {
 		return fmt.Errorf("dead letters: %w", err)
+	}
+	if x.moreLetters = len(x.letters) > maxFindings; x.moreLetters {
+		x.letters = x.letters[:maxFindings]
 	}
 	return nil
 }

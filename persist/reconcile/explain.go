@@ -76,6 +76,9 @@ func (e *explanation) explainOrder(o *orderFact) {
 	case contradicts:
 		f.Class, f.Meaning = Phantom, meaningContradicts
 	}
+	if p := e.pairs[p]; f.fix.kind == fixRebuild && p != nil && o.surplus().loses() && p.surplus().loses() {
+		f.fix = fix{blocks: true}
+	}
 	e.tell(f)
 }
 
@@ -150,18 +153,25 @@ type leftover struct {
 	by units
 }
 
-func (e *explanation) leftovers(product string) (left []leftover, sum units) {
+func (e *explanation) leftovers(product string) (left []leftover) {
 	for _, p := range e.pairs {
 		if p.product != product {
 			continue
 		}
 		if by := residual(p.surplus(), e.surplus[p.pair]); by != (units{}) || p.redis.Err != nil {
 			left = append(left, leftover{p, by})
-			sum = sum.plus(by)
 		}
 	}
 	slices.SortFunc(left, func(a, b leftover) int { return cmp.Compare(a.user, b.user) })
-	return left, sum
+	return left
+}
+
+// more tells whether Redis counts more of the buyer than the orders do: it may be the last to know of a sale.
+func (l leftover) more() bool { return l.by.held > 0 || l.by.sold > 0 }
+
+// dealtWith tells whether all of it is a dead letter that somebody has dealt with, else it would be counted.
+func (l leftover) dealtWith() bool {
+	return l.letter != nil && !l.letter.open && l.by.held+l.by.sold == l.letter.order.Quantity
 }
 
 // oneWay tells whether all leftovers are of one direction.
@@ -169,75 +179,120 @@ func oneWay(left []leftover) bool {
 	var less, more bool
 	for _, l := range left {
 		less = less || l.by.held < 0 || l.by.sold < 0
-		more = more || l.by.held > 0 || l.by.sold > 0
+		more = more || l.more()
 	}
 	return less != more
 }
 
-// explainProduct weighs the witnesses of a product against each other: its rows, the ledger's counter, Redis's counters, and
-// what Redis counts of its buyers.
-func (e *explanation) explainProduct(p *productFact) {
-	left, sum := e.leftovers(p.id)
-	if f, odd := p.oddity(); odd {
-		f.Partition = e.engine.PartitionOf(p.id)
-		e.tell(f)
-		for _, l := range left {
-			e.tellBuyer(l)
-		}
-		return
-	}
-	if p.ledger == nil {
-		e.tellBuyers(left)
-		return
-	}
+// balance is what the witnesses of a product say beyond what its orders, and the rows to be restored, explain.
+type balance struct {
+	unwritten int64 // units sold that the ledger's counter has beyond its rows
+	rest      units // by how much Redis's counters are too high
+	sum       units // by how much Redis counts its buyers too high
+	left      []leftover
+}
+
+func (e *explanation) weigh(p *productFact, left []leftover, restored int64) balance {
 	var orders units
 	for i := range e.orders {
 		if e.orders[i].product() == p.id {
 			orders = orders.plus(e.orders[i].surplus())
 		}
 	}
-	rest := residual(p.surplus(), orders)
-	unwritten := p.ledger.sold - p.rows.sold // what the ledger's counter has beyond its rows
-	if unwritten == e.lacking[p.id] {
-		unwritten = 0
+	b := balance{unwritten: p.ledger.sold - p.rows.sold, rest: p.surplus(), left: left}
+	if b.unwritten != 0 {
+		b.unwritten -= e.lacking[p.id] + restored
 	}
-	switch {
-	case unwritten != 0 && sum == units{sold: unwritten} && oneWay(left):
-		e.tellRows(left) // counter and buyers agree: rows are missing, or there are too many
-		rest = residual(rest, sum)
-	case unwritten != 0 && rest == units{sold: unwritten} && len(left) == 0:
-		e.tell(p.rowsOfNobody(e.engine.PartitionOf(p.id)))
-		e.loose[e.engine.PartitionOf(p.id)] = true
-		rest = units{}
-	case unwritten != 0:
-		e.tell(p.wrongSold(e.engine.PartitionOf(p.id)))
-		e.tellBuyers(left)
-	case sum != units{} && sum == rest && oneWay(left):
-		e.tellUncounted(left)
-		rest = units{}
+	rows := units{sold: restored}
+	switch b.rest {
+	case units{}, orders, rows, orders.plus(rows):
+		b.rest = units{}
 	default:
-		e.tellBuyers(left)
+		b.rest = b.rest.minus(rows)
 	}
+	for _, l := range left {
+		b.sum = b.sum.plus(l.by)
+	}
+	return b
+}
+
+// explainProduct weighs the witnesses of a product against each other: its rows, the ledger's counter, Redis's counters, and
+// what Redis counts of its buyers.
+func (e *explanation) explainProduct(p *productFact) {
+	left := e.leftovers(p.id)
+	f, odd := p.oddity()
+	if odd {
+		f.Partition = e.engine.PartitionOf(p.id)
+		e.tell(f)
+	}
+	if odd || p.ledger == nil {
+		e.tellBuyers(left, fixRebuild)
+		return
+	}
+	left, restored := e.tellRestored(left)
+	rest := e.explainBalance(p, e.weigh(p, left, restored))
 	if f, wrong := p.counters(rest); wrong {
 		f.Partition = e.engine.PartitionOf(p.id)
 		e.tell(f)
 	}
 }
 
-func (e *explanation) tellBuyers(left []leftover) {
-	for _, l := range left {
-		e.tellBuyer(l)
+// explainBalance tells what the witnesses of a product disagree about, and returns what that leaves open of Redis's counters.
+// Where they do not all say the same about rows, nothing is done to rows, nor to a counter that may be right.
+func (e *explanation) explainBalance(p *productFact, b balance) (rest units) {
+	unwritten := units{sold: b.unwritten}
+	switch {
+	case b.unwritten != 0 && b.sum == unwritten && oneWay(b.left) && (b.unwritten > 0 || b.rest == unwritten):
+		e.tellRows(b.left) // counters and buyers agree: rows are missing, or there are too many
+		return residual(b.rest, b.sum)
+	case b.unwritten != 0 && b.rest == unwritten && len(b.left) == 0:
+		e.tell(p.rowsOfNobody(e.engine.PartitionOf(p.id)))
+		e.loose[e.engine.PartitionOf(p.id)] = true
+		return units{}
+	case b.unwritten > 0 || b.unwritten < 0 && len(b.left) > 0:
+		f := p.wrongSold(e.engine.PartitionOf(p.id))
+		f.Meaning, f.fix = meaningSoldDoubt, fix{blocks: true}
+		e.loose[f.Partition] = true
+		e.tell(f)
+		e.tellBuyers(b.left, fixByHand)
+	case b.unwritten < 0:
+		e.tell(p.wrongSold(e.engine.PartitionOf(p.id)))
+	case b.sum != units{} && b.sum == b.rest && oneWay(b.left):
+		e.tellUncounted(b.left)
+		return units{}
+	default:
+		e.tellBuyers(b.left, fixRebuild)
 	}
+	return b.rest
 }
 
-func (e *explanation) tellBuyer(l leftover) {
-	f := l.finding(e.engine.PartitionOf(l.product))
-	f.Class, f.Meaning = BuyerCount, meaningBuyerLess
-	if l.by.held > 0 || l.by.sold > 0 {
-		f.Meaning = meaningBuyerMore
+// tellRestored tells of buyers whose last order the ledger has lost, whatever else is wrong with the product. It returns the
+// others, and how many units sold the rows will have that are to be written.
+func (e *explanation) tellRestored(left []leftover) (others []leftover, restored int64) {
+	for _, l := range left {
+		if e.restore(l) {
+			restored += l.by.sold
+		} else {
+			others = append(others, l)
+		}
 	}
-	f.fix = fix{kind: fixRebuild}
-	e.tell(f)
+	return others, restored
+}
+
+// tellBuyers tells of buyers of whom Redis counts something else than their orders. Who counts less is put right by kind; where
+// one counts more that is the trace of a sale, until somebody knows better.
+func (e *explanation) tellBuyers(left []leftover, kind fixKind) {
+	for _, l := range left {
+		f := l.finding(e.engine.PartitionOf(l.product))
+		f.Class, f.Meaning, f.fix = BuyerCount, meaningBuyerLess, fix{kind: kind}
+		if l.more() {
+			if e.restore(l) {
+				continue
+			}
+			f.Meaning, f.fix = meaningBuyerMore, fix{blocks: true}
+		}
+		e.tell(f)
+	}
 }
 
 // tellRows tells of buyers whose rows are not what everybody else counts.
@@ -245,33 +300,43 @@ func (e *explanation) tellRows(left []leftover) {
 	for _, l := range left {
 		f := l.finding(e.engine.PartitionOf(l.product))
 		if l.by.sold > 0 {
-			e.restore(l, &f)
-		} else {
-			f.Class, f.Meaning = Phantom, meaningPhantomRow
-			if l.excess != nil {
-				f.Order, f.fix = l.excess.ID.String(), fix{kind: fixFailRow, order: &l.excess.Order}
-			}
-			e.expect(f.Partition, engine.StatusConfirmed, -1)
+			e.tellLost(f)
+			continue
 		}
+		f.Class, f.Meaning = Phantom, meaningPhantomRow
+		if l.excess != nil {
+			f.Order, f.fix = l.excess.ID.String(), fix{kind: fixFailRow, order: &l.excess.Order}
+		}
+		e.expect(f.Partition, engine.StatusConfirmed, -1)
 		e.tell(f)
 	}
 }
 
-// restore has an order written that the ledger has lost. Redis knows the id of a buyer's last order: where the ledger has not
-// got that one, it is this one.
-func (e *explanation) restore(l leftover, f *Finding) {
+// tellLost tells of a sale that the ledger has lost and that nobody can name.
+func (e *explanation) tellLost(f Finding) {
 	f.Class, f.Meaning = MissingInLedger, meaningMissingInLedger
 	e.loose[f.Partition] = true
+	e.tell(f)
+}
+
+// restore has an order written that the ledger has lost, and tells whether there is one. Redis knows the id of a buyer's last
+// order: where the ledger has not got that one, nor the log, it is this one.
+func (e *explanation) restore(l leftover) bool {
 	id, ok := l.redis.Value.ID()
-	if !ok || l.lastRow || l.buried || id.Partition() != f.Partition || l.by.held != 0 {
-		return
+	partition := e.engine.PartitionOf(l.product)
+	told := slices.ContainsFunc(e.orders, func(o orderFact) bool { return o.id == id })
+	if !ok || told || l.lastRow || l.letter != nil || id.Partition() != partition || l.by.held != 0 || l.by.sold <= 0 {
+		return false
 	}
+	f := l.finding(partition)
 	f.Order = id.String()
 	ms := id.TimeMs()
 	f.fix = fix{kind: fixPutRow, order: &engine.Order{
 		ID: id, Product: l.product, User: l.user, Quantity: l.by.sold, Status: engine.StatusConfirmed, Version: 1,
 		CreatedAtMs: ms, UpdatedAtMs: ms,
 	}}
+	e.tellLost(f)
+	return true
 }
 
 // tellUncounted tells of buyers on whom Redis agrees with itself and the ledger with itself, but not with each other.
@@ -280,10 +345,12 @@ func (e *explanation) tellUncounted(left []leftover) {
 		f := l.finding(e.engine.PartitionOf(l.product))
 		f.Class, f.Meaning, f.fix = MissingInRedis, meaningMissingInRedis, fix{kind: fixRebuild}
 		switch {
-		case l.buried: // somebody has dealt with its letters, else it would be counted
+		case l.more() && l.dealtWith():
 			f.Class, f.Meaning = Undersell, meaningDealtWith
-		case l.by.held > 0 || l.by.sold > 0:
-			e.restore(l, &f)
+		case l.more():
+			f.fix = fix{}
+			e.tellLost(f)
+			continue
 		}
 		e.tell(f)
 	}

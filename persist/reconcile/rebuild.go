@@ -89,7 +89,7 @@ func (r *Reconciler) Rebuild(ctx context.Context, partition int, release bool) (
 	case done.Released != "":
 		reason = operatorRebuild
 	}
-	const ask = `UPDATE partitions SET operator_hold = NULL, rebuild_reason = $2 WHERE partition = $1`
+	const ask = `UPDATE partitions SET operator_hold = NULL, rebuild_reason = $2, attempt = attempt + 1 WHERE partition = $1`
 	if _, err := tx.Exec(ctx, ask, partition, reason); err != nil {
 		return done, fmt.Errorf("partition %d: %w", partition, err)
 	}

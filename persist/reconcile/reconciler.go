@@ -14,7 +14,7 @@ import (
 
 // Config are the settings of a reconciler. Zero values become the defaults.
 type Config struct {
-	Products []string      // only these; nil = all
+	Products []string      // only these; nil = all; not with Apply
 	Apply    bool          // repair what can be repaired
 	Actor    string        // who does this, for the audit
 	Patience time.Duration // for how long a moment to compare is waited for; default 30 s
@@ -61,11 +61,20 @@ func (r *Reconciler) Close() {
 	}
 }
 
+// ErrApplyPart says that a repair looks at all products: it writes whole partitions of Redis anew, and what was not compared
+// might be known to Redis only.
+var ErrApplyPart = errors.New("a repair is of all products, for it may write a whole partition anew: compare them all")
+
 // Run compares once, repairs where it is told to, and records what came of it in reconcile_runs. Its error wraps [ErrUnknown]
 // where it could not tell; the report says why, too. After a repair the report is of the comparison that follows it, with what
 // was repaired listed as well.
 func (r *Reconciler) Run(ctx context.Context) (Report, error) {
 	report := Report{StartedAt: time.Now().UTC(), Products: r.config.Products, Findings: []Finding{}, Places: []Place{}}
+	if r.config.Apply && r.config.Products != nil {
+		err := fmt.Errorf("%w: %w", ErrUnknown, ErrApplyPart)
+		report.conclude(err)
+		return report, err
+	}
 	id, err := r.beginRun(ctx, report.StartedAt)
 	if err == nil {
 		report.Run = id
@@ -90,6 +99,9 @@ func (r *Reconciler) Run(ctx context.Context) (Report, error) {
 // conclude says how the run ended.
 func (report *Report) conclude(err error) {
 	report.Outcome = engine.ReconciledClean
+	if report.More {
+		report.Outcome = engine.ReconciledDrift
+	}
 	for i := range report.Findings {
 		if report.Findings[i].Outcome == "" || !report.Findings[i].fix.done {
 			report.Outcome = engine.ReconciledDrift
@@ -106,7 +118,7 @@ func (r *Reconciler) check(ctx context.Context, report *Report) error {
 	if err := s.run(ctx); err != nil {
 		return err
 	}
-	report.More = s.suspects.more
+	report.More, report.basis.cut = len(s.suspects.cut) > 0, s.suspects.cut
 	if s.suspects.none() {
 		return nil
 	}
@@ -114,6 +126,8 @@ func (r *Reconciler) check(ctx context.Context, report *Report) error {
 	if err != nil {
 		return err
 	}
+	report.More = report.More || facts.moreLetters
+	report.basis.places = facts.places
 	report.Findings = append(report.Findings, facts.explain()...)
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"flashsale/engine"
 )
 
 // apply repairs what can be repaired, the ledger first, for Redis is written anew from it, and then compares again. The report
@@ -20,7 +22,7 @@ func (r *Reconciler) apply(ctx context.Context, report *Report) error {
 		byPartition[f.Partition] = append(byPartition[f.Partition], f)
 	}
 	for partition := range r.engine.Partitions() {
-		if err := r.repairPartition(ctx, report.Run, partition, byPartition[partition]); err != nil {
+		if err := r.repairPartition(ctx, report, partition, byPartition[partition]); err != nil {
 			return fmt.Errorf("repair partition %d: %w", partition, err)
 		}
 	}
@@ -59,18 +61,26 @@ func (f *Finding) same(g *Finding) bool {
 	return f.Class == g.Class && f.Partition == g.Partition && f.Product == g.Product && f.User == g.User && f.Order == g.Order
 }
 
-func (r *Reconciler) repairPartition(ctx context.Context, run int64, partition int, findings []*Finding) error {
+const outcomeTooMany = "not repaired: too many to repair by machine: by hand"
+
+func (r *Reconciler) repairPartition(ctx context.Context, report *Report, partition int, findings []*Finding) error {
 	if len(findings) == 0 {
 		return nil
 	}
-	rebuild, err := r.repairLedger(ctx, run, partition, findings)
+	if report.basis.cut[partition] {
+		for _, f := range findings {
+			f.Outcome = outcomeTooMany
+		}
+		return nil
+	}
+	rebuild, err := r.repairLedger(ctx, report, partition, findings)
 	if err != nil {
 		return err
 	}
 	lost := false // something is in Redis only, and would be gone with it
 	for _, f := range findings {
 		rebuild = rebuild || f.fix.kind == fixRebuild
-		lost = lost || f.Class == MissingInLedger && !f.fix.done
+		lost = lost || f.fix.blocks || f.Class == MissingInLedger && !f.fix.done
 	}
 	switch {
 	case !rebuild:
@@ -83,7 +93,7 @@ func (r *Reconciler) repairPartition(ctx context.Context, run int64, partition i
 		}
 		return nil
 	}
-	return r.repairRedis(ctx, run, partition, findings)
+	return r.repairRedis(ctx, report, partition, findings)
 }
 
 // repairTx is a transaction that repairs the ledger of one partition. It holds the partition's row: nothing is drained
@@ -92,6 +102,7 @@ type repairTx struct {
 	pgx.Tx
 	run       int64
 	partition int
+	compared  engine.Epoch // on which the findings were found
 	place     *place
 	places    []place
 	rebuild   bool // Redis is to be written anew for what was done
@@ -101,7 +112,7 @@ type repairTx struct {
 const repairTimeout = 2 * time.Minute
 
 // repairLedger repairs what is wrong in the ledger, product by product; what Postgres refuses of one leaves the others.
-func (r *Reconciler) repairLedger(ctx context.Context, run int64, partition int, findings []*Finding) (rebuild bool, err error) {
+func (r *Reconciler) repairLedger(ctx context.Context, report *Report, partition int, findings []*Finding) (rebuild bool, err error) {
 	byProduct := make(map[string][]*Finding)
 	for _, f := range findings {
 		if f.fix.kind != fixRebuild && f.fix.kind != fixByHand {
@@ -118,7 +129,7 @@ func (r *Reconciler) repairLedger(ctx context.Context, run int64, partition int,
 		return false, err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	t := &repairTx{Tx: tx, run: run, partition: partition}
+	t := &repairTx{Tx: tx, run: report.Run, partition: partition, compared: report.basis.places[partition].epoch}
 	if err := t.begin(ctx); err != nil {
 		return false, err
 	}
@@ -139,7 +150,11 @@ func (r *Reconciler) repairLedger(ctx context.Context, run int64, partition int,
 	return t.rebuild, nil
 }
 
-// begin takes the partition's row, so that no drainer commits before this does.
+// stop has no rebuild publish that began before: what it has read of the ledger may be older than what is repaired.
+const stop = `UPDATE partitions SET attempt = attempt + 1 WHERE partition = $1`
+
+// begin takes the partition's row, so that no drainer commits before this does. What was found of another epoch, or of another
+// history of Redis, is not to be repaired: a rebuild has changed what Redis has.
 func (t *repairTx) begin(ctx context.Context) (err error) {
 	if err := unlimited(ctx, t.Tx); err != nil {
 		return err
@@ -154,8 +169,17 @@ func (t *repairTx) begin(ctx context.Context) (err error) {
 	if t.place.epoch.Held != "" {
 		return fmt.Errorf("%w: it is held for an operator: %s", ErrUnknown, t.place.epoch.Held)
 	}
-	return nil
+	if t.place.rebuild != "" {
+		return fmt.Errorf("%w: it is about to be rebuilt: %s", errRestless, t.place.rebuild)
+	}
+	if t.place.epoch != t.compared {
+		return errRebuiltMeanwhile
+	}
+	_, err = t.Exec(ctx, stop, t.partition)
+	return err
 }
+
+var errRebuiltMeanwhile = fmt.Errorf("%w: it was brought in line or rebuilt after it was compared: run again", errRestless)
 
 // repairProduct repairs all of a product or, where Postgres refuses that, nothing of it. The empty product stands for
 // the partition's own counters, which are counted in any case.
@@ -228,31 +252,28 @@ func audit(ctx context.Context, tx pgx.Tx, run int64, f *Finding, before, after 
 
 // askRebuild has whoever leads the partition shut it, drain its log and write Redis anew from the ledger.
 const askRebuild = `
-UPDATE partitions SET rebuild_reason = coalesce(rebuild_reason, $2)
- WHERE partition = $1 AND epoch = $3 AND operator_hold IS NULL`
+UPDATE partitions SET rebuild_reason = coalesce(rebuild_reason, $2), attempt = attempt + 1
+ WHERE partition = $1 AND epoch = $3 AND namespace = $4 AND replid = $5 AND operator_hold IS NULL`
 
 // repairRedis has Redis written anew, and waits until it is.
-func (r *Reconciler) repairRedis(ctx context.Context, run int64, partition int, findings []*Finding) error {
+func (r *Reconciler) repairRedis(ctx context.Context, report *Report, partition int, findings []*Finding) error {
 	tx, err := r.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	places, err := readPlaces(ctx, tx)
-	if err != nil {
-		return err
-	}
-	before := places[partition].epoch.Number
-	tag, err := tx.Exec(ctx, askRebuild, partition, fmt.Sprintf("reconciliation %d", run), before)
+	before := report.basis.places[partition].epoch
+	reason := fmt.Sprintf("reconciliation %d", report.Run)
+	tag, err := tx.Exec(ctx, askRebuild, partition, reason, before.Number, before.Namespace, before.Replid)
 	if err == nil && tag.RowsAffected() == 0 {
-		err = fmt.Errorf("%w: the partition is held, or was rebuilt this moment", ErrUnknown)
+		err = fmt.Errorf("it is held, or: %w", errRebuiltMeanwhile)
 	}
 	if err != nil {
 		return err
 	}
 	for _, f := range findings {
 		if f.fix.kind == fixRebuild {
-			if err := audit(ctx, tx, run, f, nil, nil); err != nil {
+			if err := audit(ctx, tx, report.Run, f, nil, nil); err != nil {
 				return err
 			}
 		}
@@ -260,7 +281,7 @@ func (r *Reconciler) repairRedis(ctx context.Context, run int64, partition int, 
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
-	if err := r.awaitEpoch(ctx, partition, before+1); err != nil {
+	if err := r.awaitEpoch(ctx, partition, before.Number+1); err != nil {
 		return err
 	}
 	for _, f := range findings {

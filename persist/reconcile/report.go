@@ -70,6 +70,14 @@ type Report struct {
 	Findings   []Finding               `json:"findings"`
 	More       bool                    `json:"more,omitempty"` // there is more than is listed
 	Repaired   int                     `json:"repaired,omitempty"`
+
+	basis basis
+}
+
+// basis is what findings were found on: a repair must not act on anything else.
+type basis struct {
+	places []place      // the partitions, as the last look found them
+	cut    map[int]bool // partitions of which something was left out, for there was too much
 }
 
 // Compared counts what a run looked at.
@@ -83,7 +91,7 @@ type Compared struct {
 // ErrUnknown says that a run could not tell: a store is away, a partition is shut, or the watermark is out of reach.
 var ErrUnknown = errors.New("can't tell")
 
-// maxFindings bounds what one run lists of each kind of thing: whoever has more repairs these first.
+// maxFindings bounds what one run lists of each kind of thing. Of a partition that has more nothing is repaired.
 const maxFindings = 1000
 
 // units are what orders take of a product's stock.
@@ -91,6 +99,9 @@ type units struct{ held, sold int64 }
 
 func (u units) plus(v units) units  { return units{u.held + v.held, u.sold + v.sold} }
 func (u units) minus(v units) units { return units{u.held - v.held, u.sold - v.sold} }
+
+// loses tells whether taking these units from what Redis counts could lose a sale or a hold: a hold that became a sale does not.
+func (u units) loses() bool { return u.sold > 0 || u.held+u.sold > 0 }
 
 // unitsOf returns what an order takes; nil takes nothing.
 func unitsOf(o *engine.Order) units {

@@ -124,6 +124,7 @@ func TestDriftIsFoundInARush(t *testing.T) {
 	s.product(t, "busy", 1_000_000)
 	s.product(t, "lamp", 20)
 	s.buy(t, "lamp", "ann", 2)
+	s.buy(t, "busy", "first", 1)
 	s.drained(t)
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
@@ -133,7 +134,7 @@ func TestDriftIsFoundInARush(t *testing.T) {
 	}
 	keys := s.keys(t, 0)
 	s.say(t, "HDEL", keys.Buyers, "lamp|ann")
-	s.tell(t, `UPDATE products SET sold = sold + 1 WHERE id = 'busy'`)
+	s.tell(t, `UPDATE products SET sold = sold - 1 WHERE id = 'busy'`)
 	for range 2 {
 		report := s.reconcile(t, reconcile.Config{})
 		require.ElementsMatch(t, []string{"buyer_count lamp", "counter busy"}, classesOf(&report), "%+v", report.Findings)

@@ -17,13 +17,13 @@ type suspects struct {
 	orders     map[engine.OrderID]bool
 	partitions map[int]bool // whose counters of orders are not what they count
 	letters    bool         // there are open dead letters
-	more       bool         // than are kept
+	cut        map[int]bool // partitions of which there are more than are kept
 }
 
 func newSuspects() *suspects {
 	return &suspects{
 		products: make(map[string]bool), pairs: make(map[pair]bool), orders: make(map[engine.OrderID]bool),
-		partitions: make(map[int]bool),
+		partitions: make(map[int]bool), cut: make(map[int]bool),
 	}
 }
 
@@ -31,9 +31,10 @@ func (s *suspects) none() bool {
 	return len(s.products)+len(s.pairs)+len(s.orders)+len(s.partitions) == 0 && !s.letters
 }
 
-func suspect[K comparable](s *suspects, set map[K]bool, key K) {
+// suspect keeps a thing of a partition, or notes that there is no room for it.
+func suspect[K comparable](s *suspects, set map[K]bool, key K, partition int) {
 	if len(set) >= maxFindings && !set[key] {
-		s.more = true
+		s.cut[partition] = true
 		return
 	}
 	set[key] = true

@@ -172,7 +172,7 @@ func (s *sweep) judgePairs(ctx context.Context, f *frame, byRows map[pair]units)
 		}
 		for i, p := range l.pairs {
 			if buyerAmiss(&l.audit.Buyers[i], want[p]) {
-				suspect(s.suspects, s.suspects.pairs, p)
+				suspect(s.suspects, s.suspects.pairs, p, l.partition)
 			}
 		}
 	}

@@ -212,7 +212,7 @@ func (s *sweep) compareOrders(ctx context.Context, partition int, ids []engine.O
 				}
 				for i := range facts {
 					if facts[i].amiss != "" && s.concerns(facts[i].product()) {
-						suspect(s.suspects, s.suspects.orders, facts[i].id)
+						suspect(s.suspects, s.suspects.orders, facts[i].id, partition)
 					}
 				}
 			}

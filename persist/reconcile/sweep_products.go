@@ -130,12 +130,12 @@ func (s *sweep) begin(f *frame, p *productsFrame) {
 func (s *sweep) judgeProducts(ctx context.Context, f *frame, p *productsFrame) error {
 	for _, id := range p.ids {
 		if p.amiss(id) {
-			suspect(s.suspects, s.suspects.products, id)
+			suspect(s.suspects, s.suspects.products, id, s.engine.PartitionOf(id))
 		}
 	}
 	for id := range p.sums.units { // rows of products that nobody knows
 		if _, looked := p.have[id]; !looked {
-			suspect(s.suspects, s.suspects.products, id)
+			suspect(s.suspects, s.suspects.products, id, s.engine.PartitionOf(id))
 		}
 	}
 	for partition := range f.places {

@@ -1,0 +1,18 @@
+package reconcile
+
+import (
+	"context"
+	"time"
+)
+
+// Compare begins a run and compares, as Run does.
+func (r *Reconciler) Compare(ctx context.Context) (report Report, err error) {
+	report.StartedAt = time.Now()
+	if report.Run, err = r.beginRun(ctx, report.StartedAt); err != nil {
+		return report, err
+	}
+	return report, r.check(ctx, &report)
+}
+
+// Repair goes on where Compare ended, as Run does.
+func (r *Reconciler) Repair(ctx context.Context, report *Report) error { return r.apply(ctx, report) }
