@@ -11,7 +11,8 @@ func (r *Reconciler) Compare(ctx context.Context) (report Report, err error) {
 	if report.Run, err = r.beginRun(ctx, report.StartedAt); err != nil {
 		return report, err
 	}
-	return report, r.check(ctx, &report)
+	err = r.check(ctx, &report)
+	return report, err
 }
 
 // Repair goes on where Compare ended, as Run does.
