@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -58,12 +59,14 @@ func (n *node) logEnd(t testing.TB) uint64 {
 func TestAnOrderOfModeLedgerIsAnsweredOnceTheLedgerHasIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		epoch   uint64
+		replid  string // "" = the server's
 		refused int64
 		want    error
 	}{
-		"it has":                           {1, 0, nil},
-		"it refused an order meanwhile":    {1, 1, ErrRowDecides},
-		"another epoch is in force by now": {2, 0, ErrEpochDecides},
+		"it has":                           {1, "", 0, nil},
+		"it refused an order meanwhile":    {1, "", 1, ErrRowDecides},
+		"another epoch is in force by now": {2, "", 0, ErrEpochDecides},
+		"a server that had lost the entry was adopted, and its number used again": {1, "another history", 0, ErrEpochDecides},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := ledgerNode(t, "ledgered", Config{Timeout: patience})
@@ -74,9 +77,9 @@ func TestAnOrderOfModeLedgerIsAnsweredOnceTheLedgerHasIt(t *testing.T) {
 			require.NoError(t, err, "an order of mode fast waits for nothing")
 			require.Equal(t, DurabilityFast, fast.Durability)
 			end := n.logEnd(t)
-			n.Advance(0, Watermark{Epoch: 1, Sequence: end - 2})
+			n.Advance(0, Watermark{Epoch: 1, Replid: n.replid, Sequence: end - 2})
 			require.Empty(t, done, "the ledger has only what came before it")
-			n.Advance(0, Watermark{Epoch: c.epoch, Sequence: end, Refused: c.refused})
+			n.Advance(0, Watermark{Epoch: c.epoch, Replid: cmp.Or(c.replid, n.replid), Sequence: end, Refused: c.refused})
 			require.Equal(t, c.want, outcomeOf(t, done))
 			require.Equal(t, StatusConfirmed, first.Order.Status)
 			require.Equal(t, DurabilityLedger, first.Durability)
@@ -92,7 +95,7 @@ func TestAReplayOfModeLedgerWaitsAndIsLookedUp(t *testing.T) {
 	require.NoError(t, outcomeOf(t, first))
 	replay, done := n.buyAs(DurabilityLedger, "a", "ann", "key")
 	n.awaitParked(t, 1)
-	n.Advance(0, Watermark{Epoch: 1, Sequence: n.logEnd(t)})
+	n.Advance(0, Watermark{Epoch: 1, Replid: n.replid, Sequence: n.logEnd(t)})
 	require.Equal(t, ErrRowDecides, outcomeOf(t, done))
 	require.True(t, replay.Replayed)
 }
@@ -109,7 +112,7 @@ func TestTransitionsOfModeLedgerWaitToo(t *testing.T) {
 		if i != 2 { // the ledger has what is repeated
 			go func() { done <- n.Settle(change, time.Now()) }()
 			n.awaitParked(t, 1)
-			n.Advance(0, Watermark{Epoch: 1, Sequence: n.logEnd(t)})
+			n.Advance(0, Watermark{Epoch: 1, Replid: n.replid, Sequence: n.logEnd(t)})
 			require.NoError(t, outcomeOf(t, done), "%c", action)
 			continue
 		}
@@ -156,7 +159,7 @@ func TestModeLedgerIsRefusedWhereItWouldWaitInVain(t *testing.T) {
 	_, err := n.buy("a", "bob", 1)
 	require.NoError(t, err, "an order of mode fast needs no ledger")
 
-	n.Advance(0, Watermark{Epoch: 1, Sequence: n.logEnd(t), Orders: 1 << 40})
+	n.Advance(0, Watermark{Epoch: 1, Replid: n.replid, Sequence: n.logEnd(t), Orders: 1 << 40})
 	_, first := n.buyAs(DurabilityLedger, "a", "carol", "")
 	n.awaitParked(t, 1)
 	_, second := n.buyAs(DurabilityLedger, "a", "cora", "")

@@ -142,7 +142,7 @@ func (s *sender[R]) secure(ctx context.Context, v *view, sequence uint64) {
 
 // park leaves the batch to whoever hears of the ledger's commits.
 func (s *sender[R]) park(v *view, sequence uint64) {
-	group := parkedGroup{epoch: v.Number, sequence: sequence, refused: s.refused}
+	group := parkedGroup{epoch: v.Number, replid: v.Replid, sequence: sequence, refused: s.refused}
 	for _, r := range s.granted {
 		group.waiting = append(group.waiting, parkedRequest{r.wait(), r.known()})
 	}

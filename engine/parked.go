@@ -20,6 +20,7 @@ type parked struct {
 // parkedGroup are the requests of one batch.
 type parkedGroup struct {
 	epoch    uint64
+	replid   string // server history that the entry is of
 	sequence uint64
 	refused  int64 // by the ledger, before the batch was sent
 	waiting  []parkedRequest
@@ -86,7 +87,7 @@ func (p *parked) release(w Watermark) {
 func (g *parkedGroup) finish(w Watermark) {
 	for _, r := range g.waiting {
 		switch {
-		case w.Epoch != g.epoch:
+		case w.Epoch != g.epoch || w.Replid != g.replid: // the number may be another entry's by now
 			r.finish(ErrEpochDecides)
 		case r.known || w.Refused != g.refused:
 			r.finish(ErrRowDecides)

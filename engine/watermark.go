@@ -9,6 +9,7 @@ import (
 // Watermark says how far the ledger has come with a partition.
 type Watermark struct {
 	Epoch    uint64
+	Replid   string // server history that the ledger names: an adopted server may have lost entries and used their numbers again
 	Sequence uint64 // last log entry that is committed
 	Orders   int64  // running count of orders drained, over all epochs
 	Refused  int64  // running count of orders that the ledger refused or could not read
@@ -64,6 +65,9 @@ func (b *watermarkBoard) advance(w Watermark) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.Epoch < b.now.Epoch || w.Epoch == b.now.Epoch && w.Sequence <= b.now.Sequence {
+		if w.Epoch == b.now.Epoch && w.Sequence == b.now.Sequence {
+			b.now.Replid = w.Replid // adopted: the same state on another server history
+		}
 		return
 	}
 	b.now = w

@@ -212,12 +212,12 @@ func TestContiguous(t *testing.T) {
 }
 
 func TestAnnouncements(t *testing.T) {
-	w := engine.Watermark{Epoch: 3, Sequence: 14, Orders: 159, Refused: 2}
+	w := engine.Watermark{Epoch: 3, Replid: "c0ffee", Sequence: 14, Orders: 159, Refused: 2}
 	partition, got, err := parseAnnouncement(announcement(6, w))
 	require.NoError(t, err)
 	require.Equal(t, 6, partition)
 	require.Equal(t, w, got)
-	for _, bad := range []string{"", "1 2 3 4", "1 2 3 4 x", "1 2 3 4 -5", "1 2 3 4 5 6"} {
+	for _, bad := range []string{"", "1 2 3 4 5", "1 2 3 4 x c0ffee", "1 2 3 4 -5 c0ffee", "1 2 3 4 5 c0ffee 7"} {
 		_, _, err := parseAnnouncement(bad)
 		require.ErrorIs(t, err, errAnnouncement, "%q", bad)
 	}

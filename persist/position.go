@@ -25,7 +25,7 @@ type position struct {
 }
 
 func (p *position) watermark() engine.Watermark {
-	return engine.Watermark{Epoch: p.epoch.Number, Sequence: p.sequence, Orders: p.orders, Refused: p.refused}
+	return engine.Watermark{Epoch: p.epoch.Number, Replid: p.epoch.Replid, Sequence: p.sequence, Orders: p.orders, Refused: p.refused}
 }
 
 // querier is what a pool, a connection and a transaction have in common.
@@ -90,22 +90,22 @@ const watermarkChannel = "flashsale_watermark"
 
 // announcement is the payload on watermarkChannel.
 func announcement(partition int, w engine.Watermark) string {
-	return fmt.Sprintf("%d %d %d %d %d", partition, w.Epoch, w.Sequence, w.Orders, w.Refused)
+	return fmt.Sprintf("%d %d %d %d %d %s", partition, w.Epoch, w.Sequence, w.Orders, w.Refused, w.Replid)
 }
 
-var errAnnouncement = errors.New("announcement of a watermark is not five numbers")
+var errAnnouncement = errors.New("announcement of a watermark is not five numbers and a replid")
 
 func parseAnnouncement(payload string) (partition int, w engine.Watermark, err error) {
-	f := strings.Fields(payload)
-	if len(f) != 5 {
+	f := strings.Split(payload, " ")
+	if len(f) != 6 {
 		return 0, w, errAnnouncement
 	}
 	var n [5]int64
-	for i := range f {
+	for i := range n {
 		if n[i], err = strconv.ParseInt(f[i], 10, 64); err != nil || n[i] < 0 {
 			return 0, w, errAnnouncement
 		}
 	}
-	w = engine.Watermark{Epoch: uint64(n[1]), Sequence: uint64(n[2]), Orders: n[3], Refused: n[4]}
+	w = engine.Watermark{Epoch: uint64(n[1]), Sequence: uint64(n[2]), Orders: n[3], Refused: n[4], Replid: f[5]}
 	return int(n[0]), w, nil
 }

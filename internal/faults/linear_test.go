@@ -16,7 +16,8 @@ import (
 const (
 	linearUnits   = 60
 	linearWorkers = 6
-	linearSteps   = 60 // of each worker
+	linearSteps   = 60 // of each worker that taught something
+	linearTries   = 10 * linearSteps
 	linearFault   = 300 * time.Millisecond
 	// checkTimeout bounds the search for an order of events; a history of this size takes milliseconds.
 	checkTimeout = 30 * time.Second
@@ -125,17 +126,30 @@ func disturb(s *site, seed uint64, done <-chan struct{}) {
 
 // shop has one client order, look, and give some back.
 func (r *recorder) shop(s *site, worker int, rng *rand.Rand) {
-	for step := range linearSteps {
+	for step, told := 0, 0; told < linearSteps && step < linearTries; step++ {
+		before := r.events()
 		n := s.nodes[rng.IntN(len(s.nodes))]
 		if rng.IntN(4) == 0 {
 			r.look(worker, n)
-			continue
+		} else {
+			user, units := fmt.Sprintf("client-%d-%d", worker, step), 1+rng.Int64N(3)
+			if id := r.order(worker, n, user, units); id != "" && rng.IntN(2) == 0 {
+				r.giveBack(worker, n, user, id, units)
+			}
 		}
-		user, units := fmt.Sprintf("client-%d-%d", worker, step), 1+rng.Int64N(3)
-		if id := r.order(worker, n, user, units); id != "" && rng.IntN(2) == 0 {
-			r.giveBack(worker, n, user, id, units)
+		if r.events() > before {
+			told++
+		} else { // shut, or away: nothing to be learnt now
+			pause(s.t.Context(), mostPatience)
 		}
 	}
+}
+
+// events is how many there are so far, of all clients.
+func (r *recorder) events() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ops) + len(r.open)
 }
 
 func (r *recorder) look(worker int, n *node) {
