@@ -49,6 +49,13 @@ func (l *lagMarks) note(epoch uint64, orders, drained int64, at time.Time) {
 	}
 }
 
+// restart forgets all marks: another server was adopted, and what the one before had logged and the ledger lacks is lost.
+func (l *lagMarks) restart() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.marks, l.spacing = l.marks[:0], lagResolution
+}
+
 // forget drops the marks whose orders are all in the ledger.
 func (l *lagMarks) forget(drained int64) {
 	passed := 0
@@ -100,8 +107,12 @@ func (l *lagMarks) since(epoch uint64, drained int64, now time.Time) time.Durati
 // logged takes in how far Redis said the log has come, in an answer asked for at: its last entry, and the running count of
 // orders.
 func (p *partition) logged(v *view, sequence uint64, orders int64, at time.Time) {
+	now := p.view.Load()
+	if v.Number == now.Number && v.Replid != now.Replid {
+		return // of a server that was replaced meanwhile: what it had logged beyond the ledger is lost
+	}
 	p.appended.Store(orders)
-	if v.Number == p.view.Load().Number {
+	if v.Number == now.Number {
 		p.sequence.Store(sequence)
 	}
 	p.lag.note(v.Number, orders, p.watermark.get().Orders, at)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -125,4 +126,19 @@ func BenchmarkLagMark(b *testing.B) {
 		now = now.Add(time.Millisecond)
 		l.note(1, orders, orders-50_000, now)
 	}
+}
+
+// A server that lost the end of its log is adopted in the same epoch: nobody waits for those orders any more, or mode ledger
+// would be refused for good.
+func TestLagEndsWithTheServerThatLoggedIt(t *testing.T) {
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "replaced"})
+	p, v := n.partitions[0], n.partitions[0].view.Load()
+	p.logged(v, 5, 50, time.Now().Add(-time.Minute))
+	require.Greater(t, n.State(0).Lag, time.Second)
+	adopted := v.Epoch
+	adopted.Replid = strings.Repeat("b", 40)
+	require.NoError(t, n.Install(0, adopted))
+	require.Zero(t, n.State(0).Lag)
+	p.logged(v, 6, 60, time.Now())
+	require.Zero(t, n.State(0).Lag, "an answer of the server before says nothing any more")
 }

@@ -104,6 +104,7 @@ func (e *Engine) Install(partition int, epoch Epoch) error {
 	}
 	if old.Replid != epoch.Replid {
 		p.clock.reset()
+		p.lag.restart()
 	}
 	guard := GuardClosed
 	if old.Number != epoch.Number {

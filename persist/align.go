@@ -56,15 +56,14 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if err != nil {
 		return fmt.Errorf("bring in line: %w", err)
 	}
-	if how == howRebuilt {
-		l.mourn(missing)
-	}
+	l.mourn(missing)
 	l.metrics.aligned[alignment{how, reason}].Inc()
 	l.log.Info("partition in line", "how", how, "because", because, "sequence", at.sequence, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
-// mourn says how many orders Redis had logged, as far as this process knows, that a rebuild could not bring back.
+// mourn says how many orders Redis had logged, as far as this process knows, that are gone: neither drained nor to be brought
+// back by a rebuild. An adopted server may have lost the end of its log too.
 func (l *leader) mourn(orders int64) {
 	if orders == 0 {
 		return
