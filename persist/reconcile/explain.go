@@ -104,12 +104,12 @@ func (e *explanation) explainUnwritten(o *orderFact, f *Finding) {
 	e.expect(f.Partition, record.Status, 1)
 }
 
-// explainGone tells of an order of which Redis should have a record. A hold of the ledger that neither Redis nor the ledger's
-// own counters know was never made.
+// explainGone tells of an order of which Redis should have a record. A hold of the ledger that neither Redis, by its buyer's
+// count and its stock, nor the ledger's own counters know was never made.
 func (e *explanation) explainGone(o *orderFact, f *Finding) {
-	p := e.pairs[o.pair()]
-	if o.row != nil && o.row.Status == engine.StatusPending && p != nil && p.surplus() == o.surplus() &&
-		e.excess[f.Partition][engine.StatusPending] < 0 {
+	p, product := e.pairs[o.pair()], e.products[o.product()]
+	denied := p != nil && p.surplus() == o.surplus() && product != nil && product.surplus().held <= o.surplus().held
+	if o.row != nil && o.row.Status == engine.StatusPending && denied && e.excess[f.Partition][engine.StatusPending] < 0 {
 		f.Class, f.Meaning = Phantom, meaningPhantomRow
 		f.fix = fix{kind: fixFailRow, order: &o.row.Order}
 		e.expect(f.Partition, engine.StatusPending, -1)
