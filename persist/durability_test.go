@@ -1,6 +1,7 @@
 package persist_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
@@ -112,7 +114,9 @@ func (s *stack) lockLedger(t testing.TB) (release func()) {
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `LOCK TABLE orders IN ACCESS EXCLUSIVE MODE`)
 	require.NoError(t, err)
-	return func() { require.NoError(t, tx.Rollback(t.Context())) }
+	release = sync.OnceFunc(func() { assert.NoError(t, tx.Rollback(context.WithoutCancel(t.Context()))) })
+	t.Cleanup(release) // a test that fails meanwhile would wait for ever for the pool to be closed
+	return release
 }
 
 // Redis ran ahead of the ledger: whom the ledger refuses is told no, not yes, and the others yes.
