@@ -33,9 +33,10 @@ func (c closingConn) Close() {
 // Run is not over while a connection of mode replicated is still being closed.
 func TestRunWaitsForConnectionsThatAreClosed(t *testing.T) {
 	slow := closing{began: make(chan struct{}), may: make(chan struct{})}
-	n, _, _ := replicated(t, 1, Config{Timeout: patience, InFlight: 1})
-	slow.Client = n.client
-	n.Engine.client = slow
+	primary, _ := replicaSet(t, 1)
+	slow.Client = connectTo(t, primary.URL())
+	n := startNode(t, slow, Config{Timeout: patience, InFlight: 1})
+	n.product(t, "a", 1000, onSale)
 	_, done := n.buyAs(DurabilityReplicated, "a", "ann", "")
 	require.NoError(t, outcomeOf(t, done))
 	stopped := make(chan struct{})

@@ -271,8 +271,10 @@ func TestHealthOfAContainer(t *testing.T) {
 	require.Contains(t, said, `"status":"ready"`)
 	require.NoError(t, stores.redis.Pause())
 	t.Cleanup(func() { _ = stores.redis.Resume() })
-	said, err = health("--ready")
-	require.Error(t, err)
+	eventually(t, "the checks, which are told again for a second, to fail", func() bool {
+		said, err = health("--ready")
+		return err != nil
+	})
 	require.Contains(t, said, "503")
 	said, err = health()
 	require.NoError(t, err, "a process that answers is not to be restarted: %s", said)
