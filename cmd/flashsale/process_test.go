@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,26 +52,8 @@ type process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	base   string
-	output *syncBuffer
+	output *devtest.Output
 	ended  chan struct{}
-}
-
-// syncBuffer collects a process's output while a test reads it.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // start runs the program on a port of its own until it is ready, with the given environment on top of a bare one.
@@ -94,7 +74,7 @@ func startAs(t testing.TB, program, args []string, env ...string) *process {
 func launch(t testing.TB, program, args []string, env ...string) *process {
 	t.Helper()
 	port := devtest.FreePort(t)
-	p := &process{t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port), output: &syncBuffer{}, ended: make(chan struct{})}
+	p := &process{t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port), output: &devtest.Output{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(program[0], slices.Concat(program[1:], []string{"serve"}, args)...)
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
+	"flashsale/internal/devstack/devtest"
 	"flashsale/persist/reconcile"
 )
 
@@ -182,7 +183,7 @@ func TestReconcileWatches(t *testing.T) {
 	s := newStores(t)
 	p := start(t, nil, s.env()...)
 	p.product("lamp", 10)
-	output := &syncBuffer{}
+	output := &devtest.Output{}
 	cmd := reconcileCommand(t, s.env(), "--watch", "50ms")
 	cmd.Stdout, cmd.Stderr = output, output
 	require.NoError(t, cmd.Start())

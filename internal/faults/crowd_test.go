@@ -113,7 +113,7 @@ func (c *crowd) settle(rng *rand.Rand, p *purchase, action, becomes string, from
 	status, a := c.anyNode(rng).post("/orders/"+p.orderID+"/"+action, fmt.Sprintf(`{"durability":%q}`, p.mode), "")
 	came := outcomeOf(status)
 	p.tell(action, came, status, a.text("code"))
-	p.became(came, becomes, from...)
+	p.become(came, becomes, from...)
 }
 
 // acceptedWithin waits until one more order is accepted and tells how long that took.

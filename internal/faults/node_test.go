@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -25,29 +24,11 @@ type node struct {
 	env      []string
 	redis    *link
 	postgres *link
-	output   syncBuffer
+	output   devtest.Output
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{}
-}
-
-// syncBuffer collects what processes say.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func newNode(t testing.TB, id int, redis, postgres *bridge, settings []string) *node {

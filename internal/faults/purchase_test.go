@@ -64,9 +64,6 @@ func (p *purchase) placed(came outcome) {
 	p.become(came, state, absent)
 }
 
-// became notes the outcome of a confirm or cancel.
-func (p *purchase) became(came outcome, state string, from ...string) { p.become(came, state, from...) }
-
 // become moves the purchase to a state from those of which that state can come.
 func (p *purchase) become(came outcome, state string, from ...string) {
 	switch came {
@@ -93,7 +90,7 @@ func (p *purchase) settle() {
 			s[expired] = true
 		}
 	}
-	if p.past[expired] || p.now[expired] { // a lost confirm or cancel leaves a hold that runs out
+	if p.now[expired] { // a lost confirm or cancel leaves a hold that runs out
 		p.past[expired] = true
 	}
 }
