@@ -108,7 +108,12 @@ func (r *Run) watchTimeouts() (stop func()) {
 
 // sendAll visits over all connections until the plan is done.
 func (r *Run) sendAll(ctx context.Context) {
-	next := r.nextAtOnce
+	next := func(now time.Duration) (int64, time.Duration, bool) { // asks ctx itself: stopped is set a moment later
+		if ctx.Err() != nil {
+			return 0, 0, false
+		}
+		return r.nextAtOnce(now)
+	}
 	stopPacing := func() {}
 	if r.plan.Rate > 0 {
 		next, stopPacing = r.paced(ctx)
