@@ -107,7 +107,7 @@ func (n *node) open(t tester, partition int) Keys {
 
 // drop leaves no key behind; a server that the test has ended keeps what it has.
 func (n *node) drop(t tester, keys Keys) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if n.Ping(ctx) == nil {
 		require.NoError(t, n.Drop(ctx, keys))

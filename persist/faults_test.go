@@ -61,7 +61,7 @@ func TestPostgresKilledUnderLoad(t *testing.T) {
 }
 
 func TestRedisKilledUnderLoad(t *testing.T) {
-	redis := devtest.Redis(t) // appendfsync always: what was answered survives
+	redis := devtest.Redis(t) // its AOF is written before the answer: what was answered survives a kill
 	s := newStack(t, redis.URL())
 	n := s.start(t)
 	n.product(t, "lamp", 1_000_000, onSale)

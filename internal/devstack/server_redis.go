@@ -20,7 +20,7 @@ type RedisServer struct {
 }
 
 // NewRedisServer starts a private Redis, whatever REDIS_URL says, with the
-// settings of `make run`. Settings are lines as in redis.conf and come after
+// settings of `make run`, but that no write waits for the disk. Settings are lines as in redis.conf and come after
 // ours: "appendonly no". Close ends it.
 func NewRedisServer(ctx context.Context, settings ...string) (*RedisServer, error) {
 	found, err := redisProgram(ctx)

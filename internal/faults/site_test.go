@@ -36,7 +36,7 @@ type store struct {
 func newStore(t testing.TB, settings ...string) *store {
 	t.Helper()
 	port := strconv.Itoa(devtest.FreePort(t))
-	server := devtest.Redis(t, append([]string{"bind 127.0.0.1", "port " + port, "repl-diskless-sync-delay 0"}, settings...)...)
+	server := devtest.Redis(t, append([]string{"bind 127.0.0.1", "port " + port, "repl-diskless-sync-delay 0", "appendfsync always"}, settings...)...)
 	return &store{RedisServer: server, bridge: newBridge(t, socketOf(server.URL())), port: port}
 }
 
