@@ -35,6 +35,7 @@ func TestAnAdoptedServerThatLostItsEndAnswersForNobody(t *testing.T) {
 		stock, _, err := n.Stock(t.Context(), "lamp")
 		return err == nil && stock.Sold == 2
 	})
+	s.awaitStuckDrainer(t)
 	require.NoError(t, redis.Kill())
 	s.cutDrainers(t)
 	release()

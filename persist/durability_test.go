@@ -181,6 +181,7 @@ func TestModeLedgerSaysNoToWhatWasLostOnTheWay(t *testing.T) {
 		require.NoError(t, err)
 		return stock.Sold == 2
 	})
+	s.awaitStuckDrainer(t)
 	c := client(t, redis.URL())
 	require.NoError(t, c.Do(t.Context(), c.B().Flushall().Build()).Error())
 	s.cutDrainers(t)
@@ -192,12 +193,19 @@ func TestModeLedgerSaysNoToWhatWasLostOnTheWay(t *testing.T) {
 	require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM orders`))
 }
 
+const stuckDrainers = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+
+// awaitStuckDrainer waits until a drainer has read something and waits for the ledger's lock with it.
+func (s *stack) awaitStuckDrainer(t testing.TB) {
+	t.Helper()
+	eventually(t, "a drainer at the lock", func() bool { return s.count(t, `SELECT count(*) `+stuckDrainers) > 0 })
+}
+
 // cutDrainers ends the ledger connections that wait for a lock, so that what they were to commit is lost.
 func (s *stack) cutDrainers(t testing.TB) {
 	t.Helper()
 	eventually(t, "a drainer cut off", func() bool {
-		return s.count(t, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-			WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+		return s.count(t, `SELECT count(pg_terminate_backend(pid)) `+stuckDrainers) > 0
 	})
 }
 

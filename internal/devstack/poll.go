@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"context"
+	"os"
 	"slices"
 	"time"
 )
@@ -22,6 +23,17 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// removeDir removes a folder of servers that have ended. What they forked may be
+// writing there for a moment more.
+func removeDir(dir string) error {
+	err := os.RemoveAll(dir)
+	for began := time.Now(); err != nil && time.Since(began) < killAfter; {
+		<-time.After(pollInterval)
+		err = os.RemoveAll(dir)
+	}
+	return err
 }
 
 func containsAll(have, wanted []string) bool {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -115,7 +114,7 @@ func (c *Cluster) Close() error {
 		stopping.Go(func() { errs[i] = node.server.kill() })
 	}
 	stopping.Wait()
-	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
+	return errors.Join(append(errs, removeDir(c.dir))...)
 }
 
 func startClusterNode(ctx context.Context, p *program, dir string) (clusterNode, error) {

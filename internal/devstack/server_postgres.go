@@ -58,7 +58,7 @@ func (s *PostgresServer) begin(ctx context.Context, p *program, seed *PostgresSe
 func (s *PostgresServer) URL() string { return s.postgres.url(DatabaseName) }
 
 // Close stops the server and removes its data.
-func (s *PostgresServer) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
+func (s *PostgresServer) Close() error { return errors.Join(s.Stop(), removeDir(s.dir)) }
 
 // Kill ends the server with SIGKILL, as the kernel does when memory runs out;
 // its sessions notice and end too, which is waited for. Ended already is no
@@ -157,5 +157,5 @@ func (f *PostgresSeed) Close() error {
 	if f.watchdog == nil {
 		return nil
 	}
-	return errors.Join(os.RemoveAll(f.root), f.watchdog.dismiss())
+	return errors.Join(removeDir(f.root), f.watchdog.dismiss())
 }

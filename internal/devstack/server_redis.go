@@ -56,7 +56,7 @@ func redisProgram(ctx context.Context) (*program, error) {
 func (s *RedisServer) URL() string { return s.redis.url() }
 
 // Close kills the server and removes its data.
-func (s *RedisServer) Close() error { return errors.Join(s.Kill(), os.RemoveAll(s.dir)) }
+func (s *RedisServer) Close() error { return errors.Join(s.Kill(), removeDir(s.dir)) }
 
 // Kill ends the server with SIGKILL and waits until it has ended. Ended already
 // is no error.

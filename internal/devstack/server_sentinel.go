@@ -170,5 +170,5 @@ func (s *Sentinel) Close() error {
 	for _, server := range s.servers {
 		errs = append(errs, server.Close())
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+	return errors.Join(append(errs, removeDir(s.dir))...)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 )
@@ -74,7 +73,7 @@ func (s *Stack) Close() error {
 		stopping.Go(func() { postgresErr = s.postgres.close("postgres") })
 		stopping.Wait()
 		if s.tempDir != "" {
-			tempErr = os.RemoveAll(s.tempDir)
+			tempErr = removeDir(s.tempDir)
 		}
 		s.closeErr = errors.Join(redisErr, postgresErr, tempErr)
 	})
