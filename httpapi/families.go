@@ -51,6 +51,8 @@ var families = map[string]family{
 	"flashsale_ledger_commit_seconds":          {"histogram", "How long a transaction of the drain took."},
 	"flashsale_ledger_batch_orders":            {"histogram", "Changes of orders that a transaction of the drain brought."},
 	"flashsale_dead_letters_open":              {"gauge", "Orders that could not become a row and that nobody has dealt with yet."},
+	"flashsale_refusals_open":                  {"gauge", "Orders that the ledger refused though their buyers may have been told yes, and that nobody has dealt with yet."},
+	"flashsale_refused_orders_total":           {"counter", "Orders that Redis had granted and this process' drain saw refused, for more was sold than there is."},
 	"flashsale_partition_operator_holds_total": {"counter", "Partitions given to an operator: no machine could close the gap."},
 
 	// The process. Whatever else the library shows is left out: it is of no use here, or not what Prometheus takes for well-formed.

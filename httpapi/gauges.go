@@ -20,6 +20,9 @@ type Gauges interface {
 	TopProducts(ctx context.Context, n int) ([]engine.ProductStock, error)
 	// OpenDeadLetters returns how many dead letters nobody has dealt with.
 	OpenDeadLetters(ctx context.Context) (int64, error)
+	// OpenRefusals returns how many orders the ledger refused though their buyers may have been told yes, and that nobody has
+	// dealt with.
+	OpenRefusals(ctx context.Context) (int64, error)
 }
 
 const (
@@ -42,6 +45,7 @@ type sample struct {
 	holds       []int64
 	products    []engine.ProductStock
 	deadLetters *int64
+	refusals    *int64
 }
 
 // sampled returns gauges that are at most gaugesAge old. One at a time asks; the others wait for it.
@@ -68,6 +72,10 @@ func (s *Server) sample() sample {
 		ask(s, &asked, &now.holds, func() ([]int64, error) { return gauges.ActiveHolds(ctx) })
 		ask(s, &asked, &now.deadLetters, func() (*int64, error) {
 			open, err := gauges.OpenDeadLetters(ctx)
+			return &open, err
+		})
+		ask(s, &asked, &now.refusals, func() (*int64, error) {
+			open, err := gauges.OpenRefusals(ctx)
 			return &open, err
 		})
 		if n := s.deps.TopProducts; n > 0 {
@@ -117,6 +125,9 @@ func (s *Server) writeGauges(w *bytes.Buffer) {
 	}
 	if now.deadLetters != nil {
 		metrics.WriteGaugeUint64(w, "flashsale_dead_letters_open", uint64(*now.deadLetters))
+	}
+	if now.refusals != nil {
+		metrics.WriteGaugeUint64(w, "flashsale_refusals_open", uint64(*now.refusals))
 	}
 	if len(now.products) > 0 {
 		metrics.WriteMetadataIfNeeded(w, "flashsale_product_units", "gauge")

@@ -26,6 +26,8 @@ func (f *fakeGauges) TopProducts(_ context.Context, n int) ([]engine.ProductStoc
 
 func (f *fakeGauges) OpenDeadLetters(context.Context) (int64, error) { return 5, f.err }
 
+func (f *fakeGauges) OpenRefusals(context.Context) (int64, error) { return 6, f.err }
+
 func scrapeWith(t *testing.T, gauges httpapi.Gauges, top int) string {
 	t.Helper()
 	h := newHarness(t)
@@ -42,7 +44,7 @@ func TestGaugesAreAskedFor(t *testing.T) {
 	for _, line := range []string{
 		`flashsale_holds_active{partition="0"} 4`, `flashsale_holds_active{partition="1"} 0`,
 		`flashsale_product_units{product="phone",state="left"} 1`, `flashsale_product_units{product="phone",state="held"} 2`,
-		`flashsale_product_units{product="phone",state="sold"} 3`, `flashsale_dead_letters_open 5`,
+		`flashsale_product_units{product="phone",state="sold"} 3`, `flashsale_dead_letters_open 5`, `flashsale_refusals_open 6`,
 		`flashsale_sample_failures_total 0`,
 	} {
 		require.Contains(t, text, line+"\n")
@@ -56,8 +58,8 @@ func TestNoProductsWhereNoneAreWanted(t *testing.T) {
 // A gauge that nobody answers is left out: the last value would be a lie.
 func TestGaugesThatNobodyAnswers(t *testing.T) {
 	text := scrapeWith(t, &fakeGauges{err: errors.New("away")}, 7)
-	for _, name := range []string{"flashsale_holds_active", "flashsale_product_units", "flashsale_dead_letters_open"} {
+	for _, name := range []string{"flashsale_holds_active", "flashsale_product_units", "flashsale_dead_letters_open", "flashsale_refusals_open"} {
 		require.NotRegexp(t, name, text)
 	}
-	require.Contains(t, text, "flashsale_sample_failures_total 3\n")
+	require.Contains(t, text, "flashsale_sample_failures_total 4\n")
 }

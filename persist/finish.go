@@ -24,6 +24,13 @@ const buryLetter = `
 INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
 VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9, $10)`
 
+// writeRefusal of an order that was refused, cancelled and refused again begins anew.
+const writeRefusal = `
+INSERT INTO refusals (order_id, partition, product_id, user_id, quantity, reason)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (order_id) DO UPDATE
+   SET quantity = excluded.quantity, reason = excluded.reason, created_at = now(), answered_no_at = NULL, resolved_at = NULL`
+
 const countOrders = `
 UPDATE partitions
    SET pending_orders = pending_orders + $2, confirmed_orders = confirmed_orders + $3,
@@ -50,6 +57,10 @@ func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
 	for i := range v.dead {
 		t.queueDead(queue, &v.dead[i])
 	}
+	for _, o := range v.refused {
+		queue.Queue(writeRefusal, o.ID, t.partition, o.Product, o.User, o.Quantity, o.Reason)
+	}
+	to.oversold, to.buried = to.oversold+int64(len(v.refused)), to.buried+int64(len(v.dead))
 	n, reason := int64(len(v.refused)+len(v.dead)), v.rebuildReason()
 	to.refused += n
 	to.rebuildReason = cmp.Or(to.rebuildReason, reason)

@@ -42,10 +42,15 @@ func (r *Reserver) Reserve(o *engine.Reservation, now time.Time) error {
 		return nil
 	}
 	o.Left = -1 // whatever Redis said, the ledger knows better
-	if row.Reason == reasonOversold {
-		return errLedgerOversold
+	if row.Reason != reasonOversold {
+		return errLedgerRefused
 	}
-	return errLedgerRefused
+	if !o.Replayed { // else the order was answered before, and that may have been a yes
+		if err := r.store.noteAnsweredNo(ctx, o.Order.ID); err != nil {
+			return engine.ErrOutcomeUnknown
+		}
+	}
+	return errLedgerOversold
 }
 
 // settledBy tells what became of a transition on which only the ledger's row can tell, for the reason why.

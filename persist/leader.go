@@ -259,8 +259,20 @@ func (l *leader) bring(ctx context.Context, at position, read *portion) (to posi
 	}
 	delay := time.Duration(l.engine.RedisNow(l.partition)-read.entries[0].TimeMs) * time.Millisecond
 	l.metrics.committed(to.orders-at.orders, time.Since(began), delay)
+	l.tellRefused(to.oversold-at.oversold, to.buried-at.buried)
 	l.engine.Advance(l.partition, to.watermark())
 	return to, nil
+}
+
+// tellRefused says what the ledger did not take of what Redis had granted: buyers may have been told yes.
+func (l *leader) tellRefused(oversold, buried int64) {
+	if oversold > 0 {
+		l.metrics.refused.AddInt64(oversold)
+		l.log.Error("the ledger refused orders that Redis had granted, for more was sold than there is; flashsale reconcile names them", "orders", oversold)
+	}
+	if buried > 0 {
+		l.log.Error("the ledger could not record what Redis had logged; flashsale reconcile names it and why", "dead_letters", buried)
+	}
 }
 
 var (

@@ -85,41 +85,54 @@ func (s *Store) found(ctx context.Context, order *engine.Order) engine.OrderView
 }
 
 // ledgerOrder returns an order as the ledger has it: its row, with the dead letter that has the last word on it, or the
-// dead letter that it became.
+// dead letter that it became. That a letter is told of is written down first.
 func (s *Store) ledgerOrder(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
-	view, err := s.orderRow(ctx, id)
+	view, untold, err := s.readOrder(ctx, id)
+	if err != nil || !untold {
+		return view, err
+	}
+	if err := s.noteTold(ctx, []engine.OrderID{id}); err != nil {
+		return view, err
+	}
+	view, _, err = s.readOrder(ctx, id) // a repair may have been faster
+	return view, err
+}
+
+// readOrder also says whether the order has failed by a dead letter of which nobody has been told yet.
+func (s *Store) readOrder(ctx context.Context, id engine.OrderID) (view engine.OrderView, untold bool, err error) {
+	view, untold, err = s.orderRow(ctx, id)
 	if errors.Is(err, engine.ErrNoOrder) {
 		return s.deadOrder(ctx, id)
 	}
-	return view, err
+	return view, untold, err
 }
 
 // lastWord is what a look at an order o needs of a dead letter that has the last word on it, beside deadConfirm.
 const lastWord = `coalesce(dead.quantity, o.quantity), CASE WHEN dead.id IS NULL THEN o.status ELSE 'failed' END, o.version,
        coalesce(dead.sequence, o.sequence), coalesce(dead.idx, o.idx)`
 
-func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
+func (s *Store) orderRow(ctx context.Context, id engine.OrderID) (view engine.OrderView, untold bool, err error) {
 	const query = `
-SELECT o.product_id, o.user_id, ` + lastWord + `, o.created_at, coalesce(dead.created_at, o.updated_at),
+SELECT ` + deadUntold + `, o.product_id, o.user_id, ` + lastWord + `, o.created_at, coalesce(dead.created_at, o.updated_at),
        o.expires_at, coalesce(dead.reason, o.reason, ''), coalesce(o.idempotency_key, ''), coalesce(o.idempotency_request, ''),
        coalesce(p.name, ''), coalesce(p.price_cents, 0)
   FROM orders o LEFT JOIN products p ON p.id = o.product_id LEFT JOIN ` + deadConfirm + ` ON true
  WHERE o.id = $1`
-	view := engine.OrderView{Durable: true}
+	view = engine.OrderView{Durable: true}
 	view.ID = id
 	var created, updated time.Time
 	var expires *time.Time
-	err := s.pool.QueryRow(ctx, query, id).Scan(&view.Product, &view.User, &view.Quantity, &view.Status, &view.Version,
+	err = s.pool.QueryRow(ctx, query, id).Scan(&untold, &view.Product, &view.User, &view.Quantity, &view.Status, &view.Version,
 		&view.Sequence, &view.Index, &created, &updated, &expires, &view.Reason,
 		&view.IdempotencyKey, &view.Request, &view.ProductName, &view.PriceCents)
 	if err != nil {
-		return view, orNoOrder(err, id)
+		return view, false, orNoOrder(err, id)
 	}
 	view.CreatedAtMs, view.UpdatedAtMs = created.UnixMilli(), updated.UnixMilli()
 	if expires != nil {
 		view.ExpiresAtMs = expires.UnixMilli()
 	}
-	return view, nil
+	return view, untold, nil
 }
 
 func orNoOrder(err error, id engine.OrderID) error {
@@ -131,22 +144,22 @@ func orNoOrder(err error, id engine.OrderID) error {
 
 // deadOrder returns an order that could not become a row: it has failed. What nobody could read of it is empty, and
 // its times are those of its burial.
-func (s *Store) deadOrder(ctx context.Context, id engine.OrderID) (engine.OrderView, error) {
+func (s *Store) deadOrder(ctx context.Context, id engine.OrderID) (view engine.OrderView, untold bool, err error) {
 	const query = `
-SELECT coalesce(d.product_id, ''), coalesce(d.user_id, ''), coalesce(d.quantity, 0), d.sequence, d.idx, d.created_at,
+SELECT ` + letterUntold + `, coalesce(d.product_id, ''), coalesce(d.user_id, ''), coalesce(d.quantity, 0), d.sequence, d.idx, d.created_at,
        d.reason, coalesce(p.name, ''), coalesce(p.price_cents, 0)
   FROM dead_letters d LEFT JOIN products p ON p.id = d.product_id
  WHERE d.order_id = $1
  ORDER BY d.id DESC
  LIMIT 1`
-	view := engine.OrderView{Durable: true}
+	view = engine.OrderView{Durable: true}
 	view.ID, view.Status = id, engine.StatusFailed
 	var buried time.Time
-	err := s.pool.QueryRow(ctx, query, id).Scan(&view.Product, &view.User, &view.Quantity, &view.Sequence, &view.Index,
+	err = s.pool.QueryRow(ctx, query, id).Scan(&untold, &view.Product, &view.User, &view.Quantity, &view.Sequence, &view.Index,
 		&buried, &view.Reason, &view.ProductName, &view.PriceCents)
 	if err != nil {
-		return view, orNoOrder(err, id)
+		return view, false, orNoOrder(err, id)
 	}
 	view.CreatedAtMs, view.UpdatedAtMs = buried.UnixMilli(), buried.UnixMilli()
-	return view, nil
+	return view, untold, nil
 }

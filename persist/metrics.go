@@ -14,6 +14,7 @@ type keeperMetrics struct {
 	faults       *metrics.Counter
 	holds        *metrics.Counter
 	lost         *metrics.Counter
+	refused      *metrics.Counter
 	aligned      map[alignment]*metrics.Counter
 	drained      *metrics.Counter
 	batchOrders  *metrics.PrometheusHistogram
@@ -30,6 +31,7 @@ func newKeeperMetrics(set *metrics.Set) *keeperMetrics {
 	return &keeperMetrics{
 		faults:       set.NewCounter("flashsale_partition_faults_total"),
 		lost:         set.NewCounter("flashsale_lost_orders_total"),
+		refused:      set.NewCounter("flashsale_refused_orders_total"),
 		holds:        set.NewCounter("flashsale_partition_operator_holds_total"),
 		aligned:      newAlignedCounters(set),
 		drained:      set.NewCounter("flashsale_ledger_orders_total"),

@@ -22,6 +22,8 @@ type position struct {
 	rebuildReason string // "" = none
 	attempt       uint64 // to bring in line, the latest
 	stale         []string
+
+	oversold, buried int64 // orders that were refused, and dead letters, since the position was read
 }
 
 func (p *position) watermark() engine.Watermark {

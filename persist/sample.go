@@ -27,3 +27,13 @@ func (s *Store) OpenDeadLetters(ctx context.Context) (open int64, err error) {
 	}
 	return open, nil
 }
+
+// OpenRefusals returns how many orders the ledger refused after Redis had granted them, whose buyers may have been told yes,
+// and that nobody has dealt with; an index has these only.
+func (s *Store) OpenRefusals(ctx context.Context) (open int64, err error) {
+	const count = `SELECT count(*) FROM refusals WHERE resolved_at IS NULL AND answered_no_at IS NULL`
+	if err := s.pool.QueryRow(ctx, count).Scan(&open); err != nil {
+		return 0, fmt.Errorf("open refusals: %w", err)
+	}
+	return open, nil
+}

@@ -50,9 +50,10 @@ type facts struct {
 	products map[string]*productFact
 	excess   map[int]counts // partition -> by how much the ledger's counters of orders exceed what they count
 	letters  []openLetter
+	refusals []refusal
 	places   []place
 
-	moreLetters bool // than are listed
+	more bool // letters or refusals than are listed
 }
 
 // openLetter is a dead letter that nobody has dealt with.
@@ -66,6 +67,7 @@ type openLetter struct {
 	epoch, sequence  int64
 	inTheLedgerAs    string // status of the order's row; "" = it has none
 	readable, latest bool
+	told             bool // that the order has failed, to somebody
 }
 
 // examine looks at suspects once more, with all that may explain them: the buyers and products of orders, the products of
@@ -192,9 +194,11 @@ func (r *Reconciler) gather(ctx context.Context, f *frame, p *productsFrame, s *
 	}
 	found.gatherProducts(p, s)
 	if s.letters {
-		return found.gatherLetters(ctx, f, r.config.Products)
+		if err := found.gatherLetters(ctx, f, r.config.Products); err != nil {
+			return err
+		}
 	}
-	return nil
+	return found.gatherRefusals(ctx, f, r.config.Products)
 }
 
 func (x *facts) gatherOrders(ctx context.Context, f *frame) error {
@@ -314,7 +318,8 @@ func (x *facts) gatherProducts(p *productsFrame, s *suspects) {
 const selectOpenLetters = `
 SELECT d.id, d.partition, d.order_id, coalesce(d.product_id, ''), coalesce(d.user_id, ''), coalesce(d.quantity, 0), d.record,
        d.reason, d.epoch, d.sequence, coalesce(o.status, ''), d.quantity IS NOT NULL AND d.order_id IS NOT NULL,
-       NOT EXISTS (SELECT 1 FROM dead_letters n WHERE n.order_id = d.order_id AND n.quantity IS NOT NULL AND n.id > d.id)
+       NOT EXISTS (SELECT 1 FROM dead_letters n WHERE n.order_id = d.order_id AND n.quantity IS NOT NULL AND n.id > d.id),
+       EXISTS (SELECT 1 FROM dead_letters t WHERE t.order_id = d.order_id AND t.told_failed_at IS NOT NULL)
   FROM dead_letters d LEFT JOIN orders o ON o.id = d.order_id
  WHERE d.resolved_at IS NULL AND ($1::text[] IS NULL OR d.product_id = ANY ($1))
  ORDER BY d.id
@@ -327,14 +332,14 @@ func (x *facts) gatherLetters(ctx context.Context, f *frame, only []string) erro
 	}
 	x.letters, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (l openLetter, err error) {
 		err = r.Scan(&l.id, &l.partition, &l.order, &l.product, &l.user, &l.quantity, &l.record, &l.reason, &l.epoch,
-			&l.sequence, &l.inTheLedgerAs, &l.readable, &l.latest)
+			&l.sequence, &l.inTheLedgerAs, &l.readable, &l.latest, &l.told)
 		return l, err
 	})
 	if err != nil {
 		return fmt.Errorf("dead letters: %w", err)
 	}
-	if x.moreLetters = len(x.letters) > maxFindings; x.moreLetters {
-		x.letters = x.letters[:maxFindings]
+	if len(x.letters) > maxFindings {
+		x.more, x.letters = true, x.letters[:maxFindings]
 	}
 	return nil
 }

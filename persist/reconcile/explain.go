@@ -27,6 +27,9 @@ func (x *facts) explain() []Finding {
 	for i := range x.letters {
 		e.tell(x.letters[i].finding())
 	}
+	for i := range x.refusals {
+		e.tell(x.refusals[i].finding())
+	}
 	for i := range x.orders {
 		e.explainOrder(&x.orders[i])
 	}
@@ -40,7 +43,7 @@ func (x *facts) explain() []Finding {
 }
 
 func (e *explanation) tell(f Finding) {
-	f.Repair = f.fix.kind.words()
+	f.Repair = f.fix.words()
 	e.findings = append(e.findings, f)
 }
 

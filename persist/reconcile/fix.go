@@ -23,8 +23,8 @@ const (
 	fixLetter          // a dead letter is brought into the ledger
 )
 
-func (k fixKind) words() string {
-	switch k {
+func (f *fix) words() string {
+	switch f.kind {
 	case fixRebuild:
 		return "shut the partition, drain its log, write Redis anew from the ledger"
 	case fixPutRow:
@@ -37,12 +37,16 @@ func (k fixKind) words() string {
 		return "bring the order into the ledger, if it takes it now"
 	case fixByHand:
 	}
+	if f.how != "" {
+		return "by hand: " + f.how
+	}
 	return "by hand, see docs/operations.md"
 }
 
 // fix is how a finding is repaired.
 type fix struct {
 	kind   fixKind
+	how    string        // by hand: what to do
 	order  *engine.Order // for the ledger
 	letter int64         // its id
 	done   bool
@@ -103,8 +107,10 @@ func (t *repairTx) land(ctx context.Context, letter int64) error {
 	var record string
 	var place engine.Order
 	var epoch uint64
-	const query = `SELECT order_id, record, epoch, sequence, idx FROM dead_letters WHERE id = $1 AND resolved_at IS NULL FOR UPDATE`
-	err := t.QueryRow(ctx, query, letter).Scan(&id, &record, &epoch, &place.Sequence, &place.Index)
+	const query = `
+SELECT order_id, record, epoch, sequence, idx, told_failed_at IS NOT NULL FROM dead_letters WHERE id = $1 AND resolved_at IS NULL FOR UPDATE`
+	var told bool
+	err := t.QueryRow(ctx, query, letter).Scan(&id, &record, &epoch, &place.Sequence, &place.Index, &told)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: somebody has dealt with it meanwhile", errRefused)
 	}
@@ -114,6 +120,9 @@ func (t *repairTx) land(ctx context.Context, letter int64) error {
 	o, err := engine.ParseRecord(id, record)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if told && unitsOf(&o) != (units{}) {
+		return fmt.Errorf("%w: somebody was told meanwhile that it failed", errRefused)
 	}
 	o.Sequence, o.Index = place.Sequence, place.Index
 	if err := t.put(ctx, &o, epoch); err != nil {

@@ -126,7 +126,7 @@ func (r *Reconciler) check(ctx context.Context, report *Report) error {
 	if err != nil {
 		return err
 	}
-	report.More = report.More || facts.moreLetters
+	report.More = report.More || facts.more
 	report.basis.places = facts.places
 	report.Findings = append(report.Findings, facts.explain()...)
 	return nil

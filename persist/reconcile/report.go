@@ -26,6 +26,8 @@ const (
 	BuyerCount Class = "buyer_count"
 	// DeadLetter: an order that was answered and could not become a row.
 	DeadLetter Class = "dead_letter"
+	// BrokenPromise: an order that Redis granted and the ledger refused, whose buyer may have been told yes.
+	BrokenPromise Class = "broken_promise"
 	// Undersell: units that are neither on sale, held nor sold.
 	Undersell Class = "undersell"
 )

@@ -17,6 +17,7 @@ type suspects struct {
 	orders     map[engine.OrderID]bool
 	partitions map[int]bool // whose counters of orders are not what they count
 	letters    bool         // there are open dead letters
+	refusals   bool         // there are broken promises
 	cut        map[int]bool // partitions of which there are more than are kept
 }
 
@@ -28,7 +29,7 @@ func newSuspects() *suspects {
 }
 
 func (s *suspects) none() bool {
-	return len(s.products)+len(s.pairs)+len(s.orders)+len(s.partitions) == 0 && !s.letters
+	return len(s.products)+len(s.pairs)+len(s.orders)+len(s.partitions) == 0 && !s.letters && !s.refusals
 }
 
 // suspect keeps a thing of a partition, or notes that there is no room for it.

@@ -144,7 +144,10 @@ func (s *sweep) judgeProducts(ctx context.Context, f *frame, p *productsFrame) e
 		}
 	}
 	const open = `SELECT EXISTS (SELECT 1 FROM dead_letters WHERE resolved_at IS NULL AND ($1::text[] IS NULL OR product_id = ANY ($1)))`
-	return f.tx.QueryRow(ctx, open, s.config.Products).Scan(&s.suspects.letters)
+	if err := f.tx.QueryRow(ctx, open, s.config.Products).Scan(&s.suspects.letters); err != nil {
+		return err
+	}
+	return s.seeRefusals(ctx, f)
 }
 
 func (c counts) equal(d counts) bool {

@@ -29,7 +29,17 @@ const (
 	meaningNoProduct       = "the product can't be bought"
 	meaningNotInLedger     = "Redis sells a product that the books do not have"
 	meaningDealtWith       = "units of a dead letter that somebody has dealt with: Redis still counts them as taken"
-	meaningLetter          = "its buyer was told yes, and the order is not in the books"
+	meaningLetter          = "its buyer was told yes, or was left without an answer, and the order is not in the books"
+	meaningLetterTold      = "the order is not in the books, and its buyer may have tried again since"
+	meaningBroken          = "a promise that the books could not keep: nothing is on its way to this buyer"
+)
+
+// What to do by hand.
+const (
+	howLetterTold = "ask the buyer. Wanted still: clear told_failed_at of the order's dead letters, then --apply brings it into the " +
+		"ledger. Not wanted: set their resolved_at, then --apply frees its units. See docs/operations.md, Dead letters"
+	howBroken = "tell the buyer and give the money back, or raise the stock and have them order again; then set resolved_at of the " +
+		"order in refusals. See docs/operations.md, Broken promises"
 )
 
 func unitsText(n int64) string {
@@ -181,6 +191,11 @@ func (c counts) String() string {
 	return strings.Join(parts, ", ")
 }
 
+// takes tells whether the letter brought into the ledger would be a sale or a hold.
+func (l *openLetter) takes() bool {
+	return !strings.HasPrefix(l.record, "x,") && !strings.HasPrefix(l.record, "e,")
+}
+
 func (l *openLetter) finding() Finding {
 	f := Finding{
 		Class: DeadLetter, Partition: l.partition, Product: l.product, User: l.user, Meaning: meaningLetter,
@@ -193,7 +208,11 @@ func (l *openLetter) finding() Finding {
 	if l.inTheLedgerAs != "" {
 		f.Ledger += "; it has the order " + l.inTheLedgerAs
 	}
-	if l.readable && l.latest {
+	switch {
+	case l.told && l.takes():
+		f.Meaning, f.fix.how = meaningLetterTold, howLetterTold
+		f.Ledger += "; somebody was told that it failed"
+	case l.readable && l.latest:
 		f.fix = fix{kind: fixLetter, letter: l.id}
 	}
 	return f
