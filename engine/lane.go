@@ -7,7 +7,8 @@ import (
 )
 
 // lane is the queue of one partition in one process for one kind of requests. While its workers wait for Redis the next
-// batch gathers; an idle lane sends a batch of one at once.
+// batch gathers; an idle lane sends a batch of one at once. Redis runs one call at a time, so a small call behind another
+// one waits there: it may as well grow here.
 type lane[R request] struct {
 	engine    *Engine
 	partition *partition
@@ -17,6 +18,8 @@ type lane[R request] struct {
 	mu     sync.Mutex
 	wake   sync.Cond
 	queue  []R
+	calls  int // under way
+	orders int // in these calls
 	closed bool
 }
 
@@ -45,7 +48,9 @@ func (l *lane[R]) push(r R) bool {
 		return false
 	}
 	l.queue = append(l.queue, r)
-	l.wake.Signal()
+	if len(l.queue) >= l.enough() {
+		l.wake.Signal()
+	}
 	return true
 }
 
@@ -55,12 +60,20 @@ func (l *lane[R]) length() int {
 	return len(l.queue)
 }
 
-// take waits for requests and moves up to a batch of them into batch; an empty result means that the lane is shut and
-// nothing is left.
+// enough is how many requests are worth a call: half of what a call under way has, and one where none is.
+func (l *lane[R]) enough() int {
+	if l.calls == 0 {
+		return 1
+	}
+	return max(1, l.orders/l.calls/2)
+}
+
+// take waits for enough requests and moves up to a batch of them into batch; an empty result means that the lane is shut
+// and nothing is left.
 func (l *lane[R]) take(batch []R) []R {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) == 0 && !l.closed {
+	for len(l.queue) < l.enough() && !l.closed {
 		l.wake.Wait()
 		// Whoever can run now may have an order too: let them queue first. On an idle machine this costs nothing; under
 		// load most batches were of one order without it.
@@ -73,7 +86,18 @@ func (l *lane[R]) take(batch []R) []R {
 	rest := copy(l.queue, l.queue[n:])
 	clear(l.queue[rest:])
 	l.queue = l.queue[:rest]
+	if n > 0 {
+		l.calls, l.orders = l.calls+1, l.orders+n
+	}
 	return batch
+}
+
+// done notes that a call of so many requests is no longer under way. What waits for its end may go now.
+func (l *lane[R]) done(taken int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls, l.orders = l.calls-1, l.orders-taken
+	l.wake.Signal()
 }
 
 // close lets the workers finish what is queued and refuses what comes.
@@ -104,6 +128,7 @@ func (l *lane[R]) work() {
 		if len(s.batch) > 0 {
 			s.send()
 		}
+		l.done(taken)
 	}
 }
 

@@ -82,9 +82,7 @@ func TestLaneGathersWhileACallIsInFlight(t *testing.T) {
 	first := h.buyers(1)
 	require.Equal(t, 1, next(t, h.arrived, "the first call"), "an idle lane sends a batch of one at once")
 	rest := h.buyers(25)
-	h.awaitQueue(t, 25)
-	require.Empty(t, h.arrived, "one call in flight at a time")
-
+	h.awaitQueue(t, 25) // one call in flight at a time
 	h.release <- struct{}{}
 	require.NoError(t, next(t, first, "the first order"))
 	for _, want := range []int{10, 10, 5} {
@@ -104,8 +102,7 @@ func TestLaneKeepsInFlightCallsUnderWay(t *testing.T) {
 	second := h.buyers(1)
 	require.Equal(t, 1, next(t, h.arrived, "the second call"), "two calls may be under way")
 	third := h.buyers(1)
-	h.awaitQueue(t, 1)
-	require.Empty(t, h.arrived, "no third call")
+	h.awaitQueue(t, 1) // no third call
 	go func() {
 		for range h.arrived { // the sizes do not matter
 		}
@@ -116,6 +113,31 @@ func TestLaneKeepsInFlightCallsUnderWay(t *testing.T) {
 	}
 	h.stop()
 	close(h.arrived)
+}
+
+func TestACallWaitsUntilItIsHalfOfTheOneUnderWay(t *testing.T) {
+	h := newHeld(t, Config{Prefix: "enough", InFlight: 2, Timeout: patience})
+	outcomes := []<-chan error{h.buyers(1)}
+	next(t, h.arrived, "the first call")
+	outcomes = append(outcomes, h.buyers(1))
+	next(t, h.arrived, "the second call")
+	outcomes = append(outcomes, h.buyers(20))
+	h.awaitQueue(t, 20)
+	h.release <- struct{}{}
+	require.Equal(t, 20, next(t, h.arrived, "what gathered behind two small calls"))
+	h.release <- struct{}{} // a small one again, or the large one
+
+	outcomes = append(outcomes, h.buyers(9))
+	h.awaitQueue(t, 9)
+	outcomes = append(outcomes, h.buyers(1))
+	require.Equal(t, 10, next(t, h.arrived, "a call of half the size"))
+	h.release <- struct{}{}
+	h.release <- struct{}{}
+	for _, c := range outcomes {
+		for range cap(c) {
+			require.NoError(t, next(t, c, "an order"))
+		}
+	}
 }
 
 func TestFullQueueIsShed(t *testing.T) {
