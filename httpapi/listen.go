@@ -19,7 +19,8 @@ type trackedListener struct {
 	closed       chan struct{}
 	maxPerClient int // 0 = no limit
 
-	proxies proxies // clients that stand for many and have no limit
+	proxies proxies       // clients that stand for many and have no limit
+	slack   time.Duration // by how much a deadline of a connection may come early
 
 	mu      sync.Mutex
 	conns   map[*trackedConn]struct{}
@@ -48,11 +49,18 @@ func (l *trackedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err // as it is: fasthttp reads it
 		}
-		c := &trackedConn{Conn: conn, listener: l, client: clientOf(conn.RemoteAddr())}
+		c := l.track(conn)
 		if l.admit(c) {
 			return c, nil
 		}
 		_ = conn.Close()
+	}
+}
+
+func (l *trackedListener) track(conn net.Conn) *trackedConn {
+	return &trackedConn{
+		Conn: conn, listener: l, client: clientOf(conn.RemoteAddr()),
+		reading: newDeadline(conn.SetReadDeadline, l.slack), writing: newDeadline(conn.SetWriteDeadline, l.slack),
 	}
 }
 
@@ -149,6 +157,8 @@ type trackedConn struct {
 	listener *trackedListener
 	client   netip.Prefix
 	state    atomic.Int32
+	reading  *deadline
+	writing  *deadline
 }
 
 // A connection either has a client that spoke or is doomed, never both: what is read after the server has decided to
@@ -161,11 +171,35 @@ const (
 
 // Read reads from the client.
 func (c *trackedConn) Read(b []byte) (int, error) {
+	if err := c.reading.begin(); err != nil {
+		return 0, err //nolint:wrapcheck // as the connection says it: fasthttp reads it
+	}
+	defer c.reading.end()
 	n, err := c.Conn.Read(b)
 	if n > 0 && !c.state.CompareAndSwap(connSilent, connSpoke) && c.state.Load() == connDoomed {
 		return 0, net.ErrClosed
 	}
 	return n, err
+}
+
+// Write writes to the client.
+func (c *trackedConn) Write(b []byte) (int, error) {
+	if err := c.writing.begin(); err != nil {
+		return 0, err //nolint:wrapcheck // as the connection says it
+	}
+	defer c.writing.end()
+	return c.Conn.Write(b)
+}
+
+// SetReadDeadline bounds reads from now on, and one under way.
+func (c *trackedConn) SetReadDeadline(t time.Time) error { return c.reading.set(t) }
+
+// SetWriteDeadline bounds writes from now on, and one under way.
+func (c *trackedConn) SetWriteDeadline(t time.Time) error { return c.writing.set(t) }
+
+// SetDeadline bounds both.
+func (c *trackedConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // Close closes the connection and forgets it.

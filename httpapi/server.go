@@ -233,7 +233,7 @@ func (s *Server) newFastServer() *fasthttp.Server {
 // answered.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tracked := trackConns(ln, s.config.MaxConnsPerIP)
-	tracked.proxies = s.limits.proxies
+	tracked.proxies, tracked.slack = s.limits.proxies, s.config.deadlineSlack()
 	defer s.runStreams(ctx)()
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(tracked) }()
@@ -249,6 +249,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	err := s.shutdown(context.WithoutCancel(ctx), tracked)
 	return errors.Join(err, <-served)
+}
+
+// deadlineParts is which part of the shortest timeout a connection's deadline may come early by.
+const deadlineParts = 16
+
+func (c *Config) deadlineSlack() time.Duration {
+	return min(c.ReadTimeout, c.WriteTimeout, c.IdleTimeout) / deadlineParts
 }
 
 // runStreams serves the streams until ctx ends, or at the latest until what it returns is called, which waits for them:
