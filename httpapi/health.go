@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,7 @@ func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
 		s.logCheck(c.Name, err)
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded): // the drivers say either
 		f.detail = detailSilent
 	case err != nil:
 		f.detail = detailBroken

@@ -21,11 +21,7 @@ func problems(findings []finding, states []engine.PartitionState) []string {
 			said = append(said, capitalised(findings[i].name)+" "+findings[i].sentence())
 		}
 	}
-	for i := range states {
-		if trouble := troubleOf(&states[i]); trouble != "" {
-			said = append(said, "partition "+strconv.Itoa(states[i].Partition)+" "+trouble)
-		}
-	}
+	said = append(said, troubles(states)...)
 	if _, orders, lag := waiting(states); lag > maxHealthyLag {
 		said = append(said, fmt.Sprintf("the ledger is %s orders behind, the oldest of them for %s seconds",
 			grouped(orders), grouped(int64(lag/time.Second))))
@@ -41,13 +37,45 @@ func (f *finding) sentence() string {
 	return f.detail
 }
 
+// troubles say what keeps partitions from taking orders, or did just now, once for all that it keeps: when Redis is away, it
+// is the same for each, and whoever reads it from afar has no time to compare.
+func troubles(states []engine.PartitionState) (said []string) {
+	var kinds []string
+	of := make(map[string][]string) // trouble -> partitions
+	for i := range states {
+		if trouble := troubleOf(&states[i]); trouble != "" {
+			if of[trouble] == nil {
+				kinds = append(kinds, trouble)
+			}
+			of[trouble] = append(of[trouble], strconv.Itoa(states[i].Partition))
+		}
+	}
+	for _, trouble := range kinds {
+		said = append(said, subject(of[trouble], len(states))+" "+trouble)
+	}
+	return said
+}
+
+// subject names some of all partitions, and what they are doing: "partitions 0, 1 and 3 are".
+func subject(some []string, all int) string {
+	last := len(some) - 1
+	switch {
+	case last == 0:
+		return "partition " + some[0] + " is"
+	case len(some) == all:
+		return "all " + strconv.Itoa(all) + " partitions are"
+	default:
+		return "partitions " + strings.Join(some[:last], ", ") + " and " + some[last] + " are"
+	}
+}
+
 // troubleOf says what keeps a partition from taking orders, or did just now.
 func troubleOf(p *engine.PartitionState) string {
 	switch {
 	case !p.Open:
-		return "is shut: " + p.Reason
+		return "shut: " + p.Reason
 	case p.Reason != "":
-		return "is open, but " + p.Reason
+		return "open, but " + p.Reason
 	default:
 		return ""
 	}

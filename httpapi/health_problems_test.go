@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,12 +44,22 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			shut: all, status: "down",
 			problems: []any{"partition 0 is shut: a", "partition 1 is shut: b", "partition 2 is shut: c", "partition 3 is shut: d"},
 		},
+		"all are shut for one reason": {
+			shut: map[int]string{0: "a", 1: "a", 2: "a", 3: "a"}, status: "down", problems: []any{"all 4 partitions are shut: a"},
+		},
+		"some are shut for one reason": {
+			shut: map[int]string{0: "a", 1: "b", 2: "a", 3: "a"}, status: "down",
+			problems: []any{"partitions 0, 2 and 3 are shut: a", "partition 1 is shut: b"},
+		},
 		"orders of a partition fail": {
 			fault: map[int]string{1: "the last orders failed"}, status: "degraded",
 			problems: []any{"partition 1 is open, but the last orders failed"},
 		},
 		"postgres is silent": {
 			postgres: context.DeadlineExceeded, status: "down", problems: []any{"Postgres does not answer"},
+		},
+		"redis is silent, as its driver says it": {
+			redis: fmt.Errorf("read: %w", os.ErrDeadlineExceeded), status: "down", problems: []any{"Redis does not answer"},
 		},
 		"redis fails, and more": {
 			redis: errors.New("10.0.0.7"), shut: map[int]string{3: "it is"}, lag: 11 * time.Second, status: "down",

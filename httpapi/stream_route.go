@@ -39,6 +39,7 @@ func (s *Server) newHub() *stream.Hub {
 		Answers: map[string]stream.Answer{
 			"fetch-total-orders":      question{s, s.totalOrders}.answer,
 			"fetch-inventory-updates": question{s, s.inventoryNow}.answer,
+			"fetch-inventory-metrics": question{s, s.inventoryTotals}.answer,
 			"get-benchmark-report":    figures(s.benchmark),
 			"fetch-health":            figures(s.healthNow),
 		},
@@ -72,6 +73,12 @@ func (q question) answer() (json.RawMessage, *stream.Refusal) {
 func (s *Server) totalOrders(ctx context.Context) ([]byte, error) {
 	counts, err := s.deps.Orders.OrderCounts(ctx)
 	return appendOrderCounts(nil, &counts), err
+}
+
+// inventoryTotals is what GET /inventory/metrics answers.
+func (s *Server) inventoryTotals(ctx context.Context) ([]byte, error) {
+	totals, err := s.stockTotals(ctx)
+	return appendStockTotals(nil, &totals), err
 }
 
 // inventoryNow is the first products as GET /inventory answers them, and whether these are all.

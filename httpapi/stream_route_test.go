@@ -78,6 +78,7 @@ func TestTheStreamTellsTheSameFigures(t *testing.T) {
 		stock := h.told(socket, "fetch-inventory-updates", "fetch-inventory-updates")
 		require.Equal(t, true, stock["complete"])
 		require.Equal(t, []any{h.send("GET", "/inventory/phone", "").json(t)}, stock["products"])
+		require.Equal(t, h.send("GET", "/inventory/metrics", "").json(t), h.told(socket, "fetch-inventory-metrics", "fetch-inventory-metrics"))
 		require.Equal(t, "ok", h.told(socket, "fetch-health", "fetch-health")["status"])
 		require.EqualValues(t, 1, h.told(socket, "get-benchmark-report", "get-benchmark-report")["acceptedRequests"])
 	}

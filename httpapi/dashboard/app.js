@@ -1,16 +1,17 @@
 // The live page: what the stream says, shown. Nothing is made up: while nothing comes, the page says since when.
 
-import { big, clock, count, find, put, rate, seconds, span } from "./format.js";
+import { big, clock, count, find, percent, put, rate, seconds, some, span } from "./format.js";
 import { connect } from "./connection.js";
 import { Chart } from "./charts.js";
-import { filter, setAdmin, showLevels, showProducts } from "./products.js";
-import { showHealth, showRefusals } from "./system.js";
+import { filter, setAdmin, setKnown, showLevels, showProducts } from "./products.js";
+import { showHealth, showProblems, showRefusals } from "./system.js";
 import { change, signIn, signOut, toast } from "./admin.js";
 import { applyTheme, onThemeChange, toggleTheme } from "./theme.js";
 
 const recentMs = 300_000; // of refusals that are counted
 const lagWarn = 1;
 const lagBad = 10;
+const totalsEveryMs = 5000; // where there are too many products to list
 
 applyTheme();
 
@@ -19,7 +20,7 @@ const charts = [
     { label: "failed", color: "failed", format: rate },
     { label: "refused", color: "refused", format: rate },
     { label: "placed", color: "placed", fill: true, format: rate },
-  ], { least: 10, format: (n) => big(n) }),
+  ], { least: 10, whole: true, format: (n) => big(n) }),
   new Chart(find("c-latency"), [
     { label: "p99", color: "p99", format: rate },
     { label: "p95", color: "p95", format: rate },
@@ -27,7 +28,7 @@ const charts = [
   ], { least: 5, format: (n) => String(Math.round(n * 10) / 10) }),
   new Chart(find("c-ledger"), [
     { label: "orders", color: "ledger", fill: true, format: count },
-  ], { least: 10, format: (n) => big(n) }),
+  ], { least: 10, whole: true, format: (n) => big(n) }),
 ];
 
 // The counters only grow until somebody clears them: what happened is the difference of two updates.
@@ -65,18 +66,46 @@ function showTiles(m, went) {
   put(find("t-total"), `${count(m.successfulOrders)} since ${clock(m.countedSince)}`);
   put(find("t-refused"), rate(went ? went.refused : 0));
   put(find("t-refused-total"), `${count(sum(m.refusals))} in all`);
-  put(find("t-errors"), m.errorRate > 0 ? (m.errorRate * 100).toFixed(m.errorRate < 0.1 ? 2 : 1) : "0");
-  put(find("t-failed-total"), `${count(m.failedOrders)} in all`);
+  put(find("t-errors"), percent(m.errorRate));
+  put(find("t-failed-total"), `of requests; ${some(m.failedOrders, "order")} in all`);
   tone("t-errors", m.errorRate > 0.01, m.errorRate > 0);
   put(find("t-p99"), rate(m.p99Latency));
   put(find("t-p50"), m.p50Latency === null ? "no orders just now" : `half within ${rate(m.p50Latency)} ms`);
   put(find("t-lag"), seconds(m.ledger.lagSeconds));
-  put(find("t-lag-orders"), `${count(m.ledger.lagOrders)} orders waiting`);
+  put(find("t-lag-orders"), `${some(m.ledger.lagOrders, "order")} waiting`);
   tone("t-lag", m.ledger.lagSeconds > lagBad, m.ledger.lagSeconds > lagWarn);
-  if (!m.inventoryLevels) return;
+}
+
+let levelsAt = null; // when the stock was known last
+let totalsAsked = 0;
+
+// showStock shows what is left of each product and of all. Where Redis or the ledger does not say, it says so.
+function showStock(m, at) {
+  setKnown(m.inventoryLevels !== null, levelsAt);
+  if (m.inventoryLevels === null) {
+    put(find("t-left"), "?");
+    put(find("t-sold"), levelsAt === null ? "nobody knows just now" : `not known since ${clock(levelsAt)}`);
+    return;
+  }
+  levelsAt = m.timestamp;
+  showLevels(m.inventoryLevels, at);
+  if (!m.inventoryLevelsComplete) {
+    if (Date.now() - totalsAsked > totalsEveryMs) {
+      totalsAsked = Date.now();
+      stream.send("fetch-inventory-metrics");
+    }
+    return;
+  }
   const total = (member) => m.inventoryLevels.reduce((a, l) => a + l[member], 0);
   put(find("t-left"), big(total("currentStock")));
   put(find("t-sold"), `${big(total("soldStock"))} sold, ${big(total("heldStock"))} held`);
+}
+
+// showTotals takes the sums over all products, where only the first of them are listed.
+function showTotals(t) {
+  if (last && last.inventoryLevels === null) return;
+  put(find("t-left"), big(t.totalCurrentStock));
+  put(find("t-sold"), `of ${big(t.totalInitialStock)}; ${some(t.totalProducts, "product")}`);
 }
 
 function showMetrics(m) {
@@ -91,7 +120,7 @@ function showMetrics(m) {
   }
   charts[1].add(at, [m.p99Latency, m.p95Latency, m.p50Latency]);
   charts[2].add(at, [m.ledger.lagOrders]);
-  if (m.inventoryLevels) showLevels(m.inventoryLevels, at);
+  showStock(m, at);
   while (recent.length && recent[0][0] < Date.now() - recentMs) recent.shift();
   const counts = new Map();
   for (const [, codes] of recent) for (const [code, n] of codes) counts.set(code, (counts.get(code) || 0) + n);
@@ -101,6 +130,7 @@ function showMetrics(m) {
 const show = {
   "metrics-update": showMetrics,
   "fetch-inventory-updates": showProducts,
+  "fetch-inventory-metrics": showTotals,
   "fetch-health": showHealth,
 };
 
@@ -127,6 +157,7 @@ function setConnected(now) {
   if (!now) {
     put(find("status"), "no answer");
     find("status").className = "pill down";
+    if (last !== null) showProblems([`This server has not answered since ${clock(lostAt)}. What stands below is from then.`]);
   }
   tellLink();
 }

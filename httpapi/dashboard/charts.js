@@ -4,12 +4,19 @@ import { element } from "./format.js";
 
 const windowSeconds = 300;
 const leastSeconds = 60;
-const secondsBelow = 240;
 const maxPoints = 400;
+
+const wholes = Array.from({ length: 10 }, (_, k) => [1, 2, 5].map((n) => n * 10 ** k)).flat(); // steps of an axis that counts
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-// Chart has lines over time. Each of series is {label, color, fill?, format}.
+// time is written with seconds where the labels are less than a minute apart.
+function time(s, step) {
+  const text = new Date(s * 1000).toLocaleTimeString("en-GB");
+  return step < 60 ? text : text.slice(0, 5);
+}
+
+// Chart has lines over time. Each of series is {label, color, fill?, format}; axis is {least, whole?, format}.
 export class Chart {
   constructor(root, series, axis) {
     this.root = root;
@@ -37,12 +44,13 @@ export class Chart {
   draw() {
     if (this.plot) this.plot.destroy();
     const grid = { stroke: color("grid"), width: 1 };
-    const font = "12px system-ui, sans-serif";
+    const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const font = `${Math.round(0.74 * em)}px system-ui, sans-serif`;
     for (const mark of this.legend.querySelectorAll("i")) mark.style.background = color(mark.dataset.color);
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [8, 18, 0, 0],
+        padding: [8, 1.9 * em, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
         scales: {
@@ -50,9 +58,10 @@ export class Chart {
           y: { range: (_, low, high) => [0, Math.max(this.axis.least, (high || 0) * 1.15)] },
         },
         axes: [
-          { stroke: color("quiet"), grid: { show: false }, ticks: { show: false }, font, space: 70, size: 26,
-            values: (_, at) => at.map((s) => this.time(s)) },
-          { stroke: color("quiet"), grid, ticks: { show: false }, font, space: 34, size: 48, values: (_, at) => at.map(this.axis.format) },
+          { stroke: color("quiet"), grid: { show: false }, ticks: { show: false }, font, space: 4.6 * em, size: 1.7 * em,
+            values: (_, at, axis, space, step) => at.map((s) => time(s, step)) },
+          { stroke: color("quiet"), grid, ticks: { show: false }, font, space: 2.2 * em, size: 3 * em,
+            incrs: this.axis.whole ? wholes : undefined, values: (_, at) => at.map(this.axis.format) },
         ],
         series: [
           {},
@@ -71,12 +80,6 @@ export class Chart {
   now() {
     const times = this.data[0];
     return times.length ? times[times.length - 1] : Date.now() / 1000;
-  }
-
-  // time is written with seconds as long as little is shown.
-  time(s) {
-    const text = new Date(s * 1000).toLocaleTimeString("en-GB");
-    return this.shown() < secondsBelow ? text : text.slice(0, 5);
   }
 
   // shown is how many seconds there is something to show of.

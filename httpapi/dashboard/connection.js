@@ -70,6 +70,7 @@ export function connect(on) {
   return {
     open,
     ask: (event, every) => asked.set(event, every),
+    send,
     again() {
       const old = socket;
       socket = null;

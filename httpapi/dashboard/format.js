@@ -12,6 +12,17 @@ export const big = (n) => (Math.abs(n) >= 100_000 ? short.format(n) : whole.form
 // rate writes a figure a second, or ms: one decimal below ten.
 export const rate = (n) => (n === null || n === undefined ? "–" : Math.abs(n) < 10 ? one.format(n) : big(n));
 
+// some writes how many of a kind: 1 order, 2 orders.
+export const some = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
+
+// percent writes a share of 0 to 1: what is there is never written as 0, nor what is missing as 100.
+export function percent(share) {
+  const p = share * 100;
+  if (p === 0 || p === 100) return String(p);
+  if (p < 0.1) return "<0.1";
+  return p > 99.9 ? ">99.9" : p.toFixed(1);
+}
+
 export const seconds = (s) => (s < 10 ? one.format(s) : whole.format(s));
 
 // span writes a time that passes: 4 s, 2 min 05 s, 3 h 20 min.

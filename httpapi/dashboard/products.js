@@ -1,6 +1,6 @@
 // The products: how their stock drains, and for an admin what can be done about it.
 
-import { big, count, element, find, put, rate, span } from "./format.js";
+import { big, clock, count, element, find, percent, put, rate, span } from "./format.js";
 
 const trail = 60; // points of a sparkline, a second each
 const sellOutSoon = 3600; // seconds within which it is worth saying when
@@ -8,6 +8,8 @@ const sellOutSoon = 3600; // seconds within which it is worth saying when
 const rows = new Map(); // id -> row
 let admin = null; // what signs changes, if anybody has signed in
 let order = "";
+let note = "Waiting for the first figures.";
+let unknown = ""; // why what is shown is old, if it is
 
 export function setAdmin(change) {
   admin = change;
@@ -43,9 +45,17 @@ export function showProducts({ products, complete }) {
     order = ids.join();
     find("products").append(...ids.map((id) => rows.get(id).node));
   }
-  const note = ids.length === 0 ? "There are no products yet." : complete ? "" : `The first ${ids.length} products by id are shown.`;
-  put(find("products-note"), note);
+  note = ids.length === 0 ? "There are no products yet." : complete ? "" : `The first ${ids.length} products by id are shown.`;
+  put(find("products-note"), unknown || note);
   filter();
+}
+
+// setKnown says where nobody knows the stock, since when: what was known last stays, and is not taken for the present.
+export function setKnown(known, since) {
+  const from = since === null ? "" : ` What stands here is of ${clock(since)}.`;
+  unknown = known ? "" : `Redis or Postgres does not say what is left.${from}`;
+  find("stock").classList.toggle("unknown", !known);
+  put(find("products-note"), unknown || note);
 }
 
 export function showLevels(levels, at) {
@@ -89,7 +99,7 @@ function showRow(row) {
   row.left.title = count(p.currentStock);
   share(row.soldBar, p.soldStock, p.initialStock);
   share(row.heldBar, p.heldStock, p.initialStock);
-  const heldShare = p.initialStock > 0 && p.heldStock > 0 ? ` (${((100 * p.heldStock) / p.initialStock).toFixed(1)} %)` : "";
+  const heldShare = p.initialStock > 0 && p.heldStock > 0 ? ` (${percent(p.heldStock / p.initialStock)} %)` : "";
   put(row.counts, `${count(p.soldStock)} sold · ${count(p.heldStock)} held${heldShare} · of ${count(p.initialStock)}`);
   const perSecond = pace(row.trail);
   const left = perSecond > 0 ? p.currentStock / perSecond : Infinity;

@@ -13,13 +13,20 @@ export function showHealth(health) {
   const status = find("status");
   put(status, health.status);
   status.className = "pill " + health.status;
-  const problems = find("problems");
-  problems.hidden = health.problems.length === 0;
-  put(problems, health.problems.join(" · "));
+  showProblems(health.problems);
   put(find("version"), health.version);
   find("checks").replaceChildren(...health.checks.map(check));
   find("partitions").replaceChildren(...health.partitions.map(partition));
   showReconciliation(health.reconciliation);
+}
+
+// showProblems says what is wrong, a line each; a reader of the screen is told when it changes.
+export function showProblems(problems) {
+  const box = find("problems");
+  box.hidden = problems.length === 0;
+  if ([...box.children].map((p) => p.textContent).join() !== problems.join()) {
+    box.replaceChildren(...problems.map((text) => element("p", "", text)));
+  }
 }
 
 const names = { redis: "Redis", postgres: "Postgres" };
@@ -59,6 +66,8 @@ export function showRefusals(counts, failures) {
   }));
 }
 
+const reconcileOld = 86_400; // seconds, as in the alert
+
 function showReconciliation(run) {
   const box = find("reconcile");
   if (!run) {
@@ -66,10 +75,11 @@ function showReconciliation(run) {
     return;
   }
   const good = run.outcome === "clean";
-  const line = element("p", good ? "good" : "bad");
+  const old = run.ageSeconds > reconcileOld;
+  const line = element("p", !good ? "bad" : old ? "warn" : "good");
   const drift = run.drift === 1 ? "1 difference" : `${count(run.drift)} differences`;
   line.append(element("i", "dot"), element("b", "", good ? "clean" : run.outcome === "drift" ? drift : "could not be finished"));
-  const when = element("p", "quiet", `${span(run.ageSeconds)} ago, at ${clock(run.finishedAt)}`);
+  const when = element("p", old ? "warn" : "quiet", `${span(run.ageSeconds)} ago, ${old ? run.finishedAt.slice(0, 10) : "at " + clock(run.finishedAt)}`);
   box.replaceChildren(line, when);
   if (run.repaired) box.append(element("p", "quiet", `${count(run.repaired)} repaired`));
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// stock imports so many products of ten units each, p-000 and so on, beside a running service.
+func (s *sharedStores) stock(t testing.TB, products int) {
+	t.Helper()
+	var csv strings.Builder
+	csv.WriteString("id,name,price,initialStock\n")
+	for i := range products {
+		fmt.Fprintf(&csv, "p-%03d,Lamp %d,9.90,10\n", i, i)
+	}
+	file := filepath.Join(t.TempDir(), "products.csv")
+	require.NoError(t, os.WriteFile(file, []byte(csv.String()), 0o600))
+	cmd := exec.CommandContext(t.Context(), binary, "products", "import", file)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), s.env()...)
+	said, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+}
+
+// TestTheDashboardMakesNothingUp has more products than it lists, a store that is away, and reconciliations.
+func TestTheDashboardMakesNothingUp(t *testing.T) {
+	s := newStores(t)
+	p := start(t, nil, s.env()...)
+	s.stock(t, 101)
+	p.order("p-007", "ann")
+	b := openBrowser(t)
+	b.visit(p.base + "/dashboard")
+	b.awaitText("#products-note", "^The first 100 products by id are shown.$")
+	b.awaitText("#t-left", "^1,009$")
+	b.awaitText("#t-sold", "^of 1,010; 101 products$")
+
+	require.Zero(t, runReconcile(t, s.env()).code)
+	b.awaitText("#reconcile", `^clean[0-9]+ s ago, at [0-9:]{8}$`)
+	s.lose(t, "p-007", "ann")
+	require.Equal(t, exitDrift, runReconcile(t, s.env()).code)
+	b.awaitText("#reconcile", `^1 difference`)
+	b.awaitText("#status", "^degraded$")
+	b.awaitText("#problems", "^the last reconciliation found 1 thing")
+	require.Zero(t, runReconcile(t, s.env(), "--apply").code)
+	b.awaitText("#reconcile", `^clean.*1 repaired$`)
+	b.await("no problem to be shown", `document.querySelector("#problems").hidden`)
+
+	require.NoError(t, s.redis.Pause())
+	b.awaitText("#t-left", `^\?$`)
+	b.awaitText("#t-sold", `^not known since [0-9:]{8}$`)
+	b.awaitText("#products-note", `^Redis or Postgres does not say what is left. What stands here is of [0-9:]{8}.$`)
+	b.awaitText("#problems", "Redis does not answer")
+	require.NoError(t, s.redis.Resume())
+	b.awaitText("#t-left", "^1,009$")
+	b.awaitText("#products-note", "^The first 100")
+	b.requireQuiet(storeAway)
+
+	p.interrupt()
+	b.awaitText("#problems", `^This server has not answered since [0-9:]{8}\.`)
+}
