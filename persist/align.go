@@ -15,9 +15,14 @@ import (
 // alignTimeout bounds one attempt to bring a partition in line.
 const alignTimeout = 10 * time.Minute
 
-// operatorRebuild is the rebuild_reason by which an operator says that the ledger is to be the truth although the log
-// has a gap. See docs/operations.md.
-const operatorRebuild = "operator"
+const (
+	// operatorRebuild is the rebuild_reason by which an operator says that the ledger is to be the truth although the log
+	// has a gap, or the ledger itself went back. See docs/operations.md.
+	operatorRebuild = "operator"
+	// operatorLeap is by how much such a rebuild raises the epoch: by more than any ledger has had since its last backup. So
+	// whatever a process remembers of the ledger before it went back is of an earlier epoch, and it takes up the new one.
+	operatorLeap = 1_000_000
+)
 
 // align brings Redis and the ledger in line: close, drain, then adopt what is there or rebuild it from the ledger.
 // Every step is a compare-and-set, so a process that was paused in the middle does no harm when it wakes up.

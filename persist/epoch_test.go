@@ -146,7 +146,7 @@ func TestAGapInTheLogIsHeldUntilAnOperatorDecides(t *testing.T) {
 	_, err = again.buy("lamp", "bob", 1)
 	require.NoError(t, err)
 	later, _ := s.epochOf(t, partition)
-	require.Equal(t, epoch+1, later)
+	require.Greater(t, later, epoch+1, "later than anybody may remember")
 	s.awaitLedger(t, again, "lamp", 2)
 }
 

@@ -126,7 +126,7 @@ func (l *leader) round(ctx context.Context) error {
 	case at.epoch.Held != "":
 		wait(ctx, followInterval, nil)
 		return nil
-	case behind(at, known):
+	case behind(at, known) && at.rebuildReason != operatorRebuild:
 		return l.hold(ctx, at, fmt.Sprintf("the ledger is at epoch %d, sequence %d, but was at epoch %d, sequence %d",
 			at.epoch.Number, at.sequence, known.Epoch, known.Sequence))
 	case guard != engine.GuardOK || at.rebuildReason != "" || l.suspect != "":

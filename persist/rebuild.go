@@ -11,7 +11,11 @@ import (
 // ledger has moved meanwhile. A namespace that is not in force is on the ledger's list of those to be dropped, from
 // before its first key until it is gone.
 func (l *leader) rebuild(ctx context.Context, at position, replid string) error {
-	next := engine.Epoch{Number: at.epoch.Number + 1, Namespace: engine.NewNamespace(at.epoch.Number + 1), Replid: replid}
+	number := at.epoch.Number + 1
+	if at.rebuildReason == operatorRebuild {
+		number += operatorLeap
+	}
+	next := engine.Epoch{Number: number, Namespace: engine.NewNamespace(number), Replid: replid}
 	keys, err := l.engine.EpochKeys(l.partition, next)
 	if err != nil {
 		return err

@@ -12,42 +12,42 @@ import (
 // rebuildTimeout bounds how long a rebuild is waited for: as long as one may take.
 const rebuildTimeout = 10 * time.Minute
 
-// awaitEpoch waits until an epoch, or a later one, is in force and takes orders.
-func (r *Reconciler) awaitEpoch(ctx context.Context, partition int, epoch uint64) error {
+// awaitEpoch waits until an epoch, or a later one, is in force and takes orders, and returns it.
+func (r *Reconciler) awaitEpoch(ctx context.Context, partition int, least uint64) (epoch uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
 	defer cancel()
 	for {
-		open, err := r.isOpen(ctx, partition, epoch)
+		epoch, open, err := r.isOpen(ctx, partition, least)
 		if err != nil || open {
-			return err
+			return epoch, err
 		}
 		if pause(ctx, restPause); ctx.Err() != nil {
-			return fmt.Errorf("%w: partition %d is not rebuilt: %w", ErrUnknown, partition, ctx.Err())
+			return epoch, fmt.Errorf("%w: partition %d is not rebuilt: %w", ErrUnknown, partition, ctx.Err())
 		}
 	}
 }
 
-// isOpen tells whether a partition is in an epoch, or a later one, and takes orders there.
-func (r *Reconciler) isOpen(ctx context.Context, partition int, least uint64) (bool, error) {
+// isOpen tells whether a partition is in an epoch, or a later one, and takes orders there, and which it is in.
+func (r *Reconciler) isOpen(ctx context.Context, partition int, least uint64) (number uint64, open bool, err error) {
 	const query = `
 SELECT epoch, namespace, replid, sequence, rebuild_reason IS NOT NULL, coalesce(operator_hold, '') FROM partitions WHERE partition = $1`
 	var epoch engine.Epoch
 	var sequence uint64
 	var rebuild bool
-	err := r.pool.QueryRow(ctx, query, partition).Scan(&epoch.Number, &epoch.Namespace, &epoch.Replid, &sequence, &rebuild, &epoch.Held)
+	err = r.pool.QueryRow(ctx, query, partition).Scan(&epoch.Number, &epoch.Namespace, &epoch.Replid, &sequence, &rebuild, &epoch.Held)
 	if err != nil {
-		return false, fmt.Errorf("partition %d: %w", partition, err)
+		return 0, false, fmt.Errorf("partition %d: %w", partition, err)
 	}
 	if epoch.Held != "" {
-		return false, fmt.Errorf("%w: partition %d is held for an operator: %s", ErrUnknown, partition, epoch.Held)
+		return 0, false, fmt.Errorf("%w: partition %d is held for an operator: %s", ErrUnknown, partition, epoch.Held)
 	}
 	if rebuild || epoch.Number < least {
-		return false, nil
+		return epoch.Number, false, nil
 	}
 	timed, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	audit, err := r.engine.Audit(timed, partition, epoch, sequence, &engine.AuditQuery{})
-	return err == nil && audit.Guard == engine.GuardOK, nil // else it is asked again
+	return epoch.Number, err == nil && audit.Guard == engine.GuardOK, nil // else it is asked again
 }
 
 // ErrHeld says that an operator's hold keeps a partition shut, and that nobody said to release it.
@@ -96,8 +96,7 @@ func (r *Reconciler) Rebuild(ctx context.Context, partition int, release bool) (
 	if err := tx.Commit(ctx); err != nil {
 		return done, fmt.Errorf("partition %d: %w", partition, err)
 	}
-	done.Epoch++
-	err = r.awaitEpoch(ctx, partition, done.Epoch)
+	done.Epoch, err = r.awaitEpoch(ctx, partition, done.Epoch+1)
 	done.Took = time.Since(began)
 	return done, err
 }

@@ -281,7 +281,7 @@ func (r *Reconciler) repairRedis(ctx context.Context, report *Report, partition 
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
-	if err := r.awaitEpoch(ctx, partition, before.Number+1); err != nil {
+	if _, err := r.awaitEpoch(ctx, partition, before.Number+1); err != nil {
 		return err
 	}
 	for _, f := range findings {
