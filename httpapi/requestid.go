@@ -16,7 +16,7 @@ const maxRequestID = 64
 // keepRequestID answers with the id that the client gave its request, so that its log and ours can be laid side by side. One
 // that is no id is as good as none: it would be somebody else's text in our log.
 func keepRequestID(ctx *fasthttp.RequestCtx) {
-	if id := ctx.Request.Header.PeekBytes(headerRequestID); len(id) > 0 && isRequestID(id) {
+	if id := ctx.Request.Header.PeekCanonical(headerRequestID); len(id) > 0 && isRequestID(id) {
 		ctx.Response.Header.SetCanonical(headerRequestID, id)
 	}
 }
@@ -36,7 +36,7 @@ func isRequestID(id []byte) bool {
 
 // requestID returns the id of a request that failed, one made for it where the client gave none, and has the answer show it.
 func (s *Server) requestID(ctx *fasthttp.RequestCtx) string {
-	if id := ctx.Response.Header.PeekBytes(headerRequestID); len(id) > 0 {
+	if id := ctx.Response.Header.PeekCanonical(headerRequestID); len(id) > 0 {
 		return string(id)
 	}
 	id := s.process + "-" + strconv.FormatUint(ctx.ID(), 16)
@@ -46,7 +46,7 @@ func (s *Server) requestID(ctx *fasthttp.RequestCtx) string {
 
 // appendRequestID adds the id to a problem document. Requests without one, which most are, get the document as it is.
 func appendRequestID(ctx *fasthttp.RequestCtx) {
-	id := ctx.Response.Header.PeekBytes(headerRequestID)
+	id := ctx.Response.Header.PeekCanonical(headerRequestID)
 	if len(id) == 0 {
 		return
 	}
