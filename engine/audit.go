@@ -38,11 +38,18 @@ type AuditedOrder struct {
 	ExpiresAtMs int64 // among the holds that expire; 0 = it is not
 }
 
+// DueAt tells whether it is a hold that is over at an instant, by its record and among the holds that expire.
+func (o *AuditedOrder) DueAt(ms int64) bool {
+	record := &o.Record.Value
+	return o.Record.Found && o.Record.Err == nil && record.Status == StatusPending && record.ExpiresAtMs == ms && o.ExpiresAtMs == ms && ms != 0
+}
+
 // Audit is what Redis has at one instant, in the order of the query.
 type Audit struct {
 	Guard    Guard  // the rest is empty unless it is GuardOK
 	Sequence uint64 // of the last log entry at that instant
 	Stocks   []Audited[Stock]
+	Terms    []Audited[string] // of the same products, as Terms.String has them
 	Buyers   []Audited[Buyer]
 	Orders   []AuditedOrder
 }
@@ -63,7 +70,7 @@ func (e *Engine) Audit(ctx context.Context, partition int, epoch Epoch, watermar
 	for i := range q.Orders {
 		args = append(args, string(q.Orders[i][:]))
 	}
-	fields, err := auditScript.run(ctx, e.client, []string{keys.Meta, keys.Stock, keys.Buyers, keys.Orders, keys.Expiry}, args)
+	fields, err := auditScript.run(ctx, e.client, []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry}, args)
 	if err != nil {
 		return Audit{}, err
 	}
@@ -80,6 +87,7 @@ func decodeAudit(fields []rueidis.RedisMessage, q *AuditQuery) (Audit, error) {
 	a.Sequence = uint64(r.number())
 	for range q.Products {
 		a.Stocks = append(a.Stocks, audited(&r, ParseStock))
+		a.Terms = append(a.Terms, audited(&r, func(text string) (string, error) { return text, nil }))
 	}
 	for range q.Buyers {
 		a.Buyers = append(a.Buyers, audited(&r, ParseBuyer))

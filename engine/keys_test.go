@@ -121,6 +121,7 @@ func driveAllScripts(t testing.TB, e *Engine, partition int) {
 	audit, err := e.Audit(ctx, partition, epoch, 0, &AuditQuery{Products: []string{product}})
 	require.NoError(t, err)
 	require.Equal(t, Audited[Stock]{Found: true, Text: "2,1,2,5,1", Value: Stock{Current: 2, Held: 1, Sold: 2, Initial: 5, Change: 1}}, audit.Stocks[0])
+	require.Equal(t, Audited[string]{Found: true, Text: onSale.String(), Value: onSale.String()}, audit.Terms[0])
 	cancel2 := NewTransition()
 	cancel2.ID, cancel2.Action = hold.ID, ActionCancel
 	require.NoError(t, e.Settle(cancel2, time.Now()))

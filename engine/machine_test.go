@@ -231,7 +231,7 @@ func (mc *machine) elsewhere(t *rapid.T) {
 		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{mc.model.server, "0", far, "a", "1", "add", "5", "0,1,0,0,0"}},
 		&trimScript:    {[]string{keys.Meta, keys.Orders, keys.Log}, []string{mc.model.server, "0", "0", "10"}},
 		&checkScript:   {[]string{keys.Meta}, []string{mc.model.server, "0"}},
-		&auditScript:   {[]string{keys.Meta, keys.Stock, keys.Buyers, keys.Orders, keys.Expiry}, []string{mc.model.server, "0", "0", "0"}},
+		&auditScript:   {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry}, []string{mc.model.server, "0", "0", "0"}},
 	} {
 		fields, err := s.run(context.Background(), mc.n.client, call.keys, call.args)
 		require.NoError(t, err)

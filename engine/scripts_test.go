@@ -38,7 +38,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 		"check":   {&checkScript, []string{k.Meta}, []string{n.replid, "0"}},
 		"audit": {
 			&auditScript,
-			[]string{k.Meta, k.Stock, k.Buyers, k.Orders, k.Expiry},
+			[]string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Expiry},
 			[]string{n.replid, "0", "1", "1", "a", "a|u", strings.Repeat("i", 16)},
 		},
 		"close": {&closeScript, []string{k.Meta}, []string{"1"}},

@@ -60,12 +60,13 @@ func TestReconcileBesideAService(t *testing.T) {
 	s := newStores(t)
 	p := start(t, nil, s.env()...)
 	p.product("lamp", 10)
+	p.product("sofa", 10)
 	status, _ := p.order("lamp", "ann")
 	require.Equal(t, http.StatusCreated, status)
 
 	clean := runReconcile(t, s.env())
 	require.Zero(t, clean.code, clean.problems)
-	require.Contains(t, clean.output, "clean: Redis and the ledger agree\ncompared: 1 product, ")
+	require.Contains(t, clean.output, "clean: Redis and the ledger agree\ncompared: 2 products, ")
 	p.awaitReconciliation("clean", 0)
 
 	s.lose(t, "lamp", "ann")
@@ -83,6 +84,10 @@ func TestReconcileBesideAService(t *testing.T) {
 	_, health := p.get("/monitoring/health")
 	require.Equal(t, "degraded", health["status"])
 	require.Zero(t, runReconcile(t, s.env(), "--product", "sofa").code, "of what is not asked for nothing is said")
+
+	unknown := runReconcile(t, s.env(), "--product", "lamp", "--product", "settee")
+	require.Equal(t, exitUnknown, unknown.code)
+	require.Contains(t, unknown.output, "can't tell: there is no product settee, neither in the ledger nor in Redis\n")
 
 	var report reconcile.Report
 	asJSON := runReconcile(t, s.env(), "--json", "--product", "lamp")

@@ -116,6 +116,33 @@ var drifts = map[string]func(t *testing.T, s *sold) wanted{
 		s.say(t, "ZADD", s.keys.Expiry, strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10), string(id[:]))
 		return wanted{class: reconcile.OrphanedHold, order: &id, redis: "has no such order; it is among the holds", ledger: "has no such order"}
 	},
+	"orphaned hold: it would last for ten hours more": func(t *testing.T, s *sold) wanted {
+		s.say(t, "ZADD", s.keys.Expiry, "INCR", "36000000", string(s.held[:]))
+		return wanted{class: reconcile.OrphanedHold, product: s.lamp, user: "bob", order: &s.held, redis: "among the holds that expire, at", ledger: "pending of 3 units"}
+	},
+	"orphaned hold: the ledger has another time": func(t *testing.T, s *sold) wanted {
+		s.tell(t, `UPDATE orders SET expires_at = expires_at + interval '1 day' WHERE id = $1`, s.held)
+		return wanted{class: reconcile.OrphanedHold, product: s.lamp, user: "bob", order: &s.held, redis: "among the holds that expire, at", ledger: "pending of 3 units"}
+	},
+	"orphaned hold: the ledger has no time": func(t *testing.T, s *sold) wanted {
+		s.tell(t, `UPDATE orders SET expires_at = NULL WHERE id = $1`, s.held)
+		return wanted{class: reconcile.OrphanedHold, product: s.lamp, user: "bob", order: &s.held, redis: "among the holds that expire, at", ledger: "without an end"}
+	},
+	"terms: another limit and a window in Redis": func(t *testing.T, s *sold) wanted {
+		s.say(t, "HSET", s.keys.Terms, s.lamp, "7,1,1764000000000,0,60000")
+		return wanted{
+			class: reconcile.Terms, product: s.lamp, redis: "on sale from 2025-11-24T16:00:00Z to any, 7 units a buyer, holds up to 1m0s",
+			ledger: "on sale from any to any, any a buyer, holds up to any",
+		}
+	},
+	"terms: Redis has none": func(t *testing.T, s *sold) wanted {
+		s.say(t, "HDEL", s.keys.Terms, s.lamp)
+		return wanted{class: reconcile.Terms, product: s.lamp, redis: "has no terms of the product", ledger: "on sale"}
+	},
+	"terms: switched off in the ledger": func(t *testing.T, s *sold) wanted {
+		s.tell(t, `UPDATE products SET active = false WHERE id = $1`, s.lamp)
+		return wanted{class: reconcile.Terms, product: s.lamp, redis: "on sale", ledger: "off sale"}
+	},
 	"buyer count: a buyer is lost": func(t *testing.T, s *sold) wanted {
 		s.say(t, "HDEL", s.keys.Buyers, s.lamp+"|ann")
 		return wanted{class: reconcile.BuyerCount, product: s.lamp, user: "ann", redis: "does not know the buyer", ledger: "2 bought"}

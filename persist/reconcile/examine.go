@@ -35,6 +35,8 @@ type productFact struct {
 	wanted bool // Redis should know it
 	ledger *ledgerProduct
 	rows   units // what the rows of its orders add up to
+	terms  engine.Audited[string]
+	differ bool // the terms, from those of the ledger
 }
 
 // surplus is by how much Redis counts too many units as held and sold.
@@ -301,6 +303,7 @@ func (x *facts) gatherProducts(p *productsFrame, s *suspects) {
 		want, wanted := p.want[id]
 		x.products[id] = &productFact{
 			id: id, redis: p.have[id], want: want, wanted: wanted, ledger: p.products[id], rows: p.sums.units[id],
+			terms: p.terms[id], differ: p.termsDiffer(id),
 		}
 	}
 	x.excess = make(map[int]counts)

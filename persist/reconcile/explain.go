@@ -69,6 +69,11 @@ func (e *explanation) explainOrder(o *orderFact) {
 		e.explainGone(o, &f)
 	case onlyDue, neverDue:
 		f.Class, f.Meaning = OrphanedHold, meaningOrphan
+	case otherDue:
+		f.Class, f.Meaning = OrphanedHold, meaningDue
+		if o.onlyLedgerDiffers() {
+			f.fix = fix{kind: fixDue, order: o.record()}
+		}
 	case stale:
 		f.Class, f.Meaning = Phantom, meaningStale
 		if o.record().Status == engine.StatusPending {
@@ -224,6 +229,9 @@ func (e *explanation) weigh(p *productFact, left []leftover, restored int64) bal
 func (e *explanation) explainProduct(p *productFact) {
 	left := e.leftovers(p.id)
 	f, odd := p.oddity()
+	if p.differ && !odd {
+		e.tell(p.otherTerms(e.engine.PartitionOf(p.id)))
+	}
 	if odd {
 		f.Partition = e.engine.PartitionOf(p.id)
 		e.tell(f)

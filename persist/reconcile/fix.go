@@ -21,6 +21,7 @@ const (
 	fixFailRow         // an order of the ledger fails
 	fixRecount         // counters of the ledger are counted again
 	fixLetter          // a dead letter is brought into the ledger
+	fixDue             // a hold of the ledger is over when Redis says so
 )
 
 func (f *fix) words() string {
@@ -35,6 +36,8 @@ func (f *fix) words() string {
 		return "count the ledger's rows again"
 	case fixLetter:
 		return "bring the order into the ledger, if it takes it now"
+	case fixDue:
+		return "write into the ledger when the hold is over"
 	case fixByHand:
 	}
 	if f.how != "" {
@@ -87,6 +90,19 @@ func (t *repairTx) put(ctx context.Context, o *engine.Order, epoch uint64) error
 	return err
 }
 
+// due has a hold be over when Redis says.
+func (t *repairTx) due(ctx context.Context, o *engine.Order) error {
+	const update = `
+UPDATE orders SET expires_at = $3, recorded_at = clock_timestamp() WHERE id = $1 AND status = 'pending' AND version = $2`
+	tag, err := t.Exec(ctx, update, o.ID, o.Version, time.UnixMilli(o.ExpiresAtMs))
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errRowChanged
+	}
+	return err
+}
+
+var errRowChanged = fmt.Errorf("%w: the row has changed meanwhile", errRefused)
+
 // failReason is what a row says that a repair has failed.
 const failReason = "reconciliation: nothing backs this order"
 
@@ -96,7 +112,7 @@ UPDATE orders SET status = 'failed', reason = $3, version = version + 1, updated
  WHERE id = $1 AND status = $2`
 	tag, err := t.Exec(ctx, update, o.ID, o.Status, failReason)
 	if err == nil && tag.RowsAffected() == 0 {
-		err = fmt.Errorf("%w: the row has changed meanwhile", errRefused)
+		err = errRowChanged
 	}
 	return err
 }

@@ -114,7 +114,8 @@ SELECT d.partition, d.order_id, d.record, d.epoch, d.sequence, d.idx, d.open, ` 
  LIMIT $1`
 
 const letterRow = `o.id IS NOT NULL, coalesce(o.product_id, ''), coalesce(o.user_id, ''), coalesce(o.quantity, 0), coalesce(o.status, ''),
-       coalesce(o.version, 0), coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.idx, 0)`
+       coalesce(o.version, 0), coalesce(o.epoch, 0), coalesce(o.sequence, 0), coalesce(o.idx, 0),
+       coalesce(extract(epoch FROM o.expires_at) * 1000, 0)::bigint`
 
 // readLetters reads the last readable dead letter of every order that has any.
 func (f *frame) readLetters(ctx context.Context) error {
@@ -133,6 +134,7 @@ func (f *frame) readLetters(ctx context.Context) error {
 	into := []any{
 		&partition, &id, &record, &l.epoch, &at.Sequence, &at.Index, &l.open,
 		&known, &r.Product, &r.User, &r.Quantity, &r.Status, &r.Version, &r.epoch, &r.Sequence, &r.Index,
+		&r.ExpiresAtMs,
 	}
 	_, err = pgx.ForEachRow(rows, into, func() error {
 		order, err := engine.ParseRecord(id, record)
@@ -164,10 +166,13 @@ type ledgerProduct struct {
 	initial   int64 // without what a change under way has raised already
 	sold      int64
 	taken     int64 // number of the last change that the log brought; 0 = Redis has never had it
+	terms     engine.Terms
+	settled   bool // no change of it is under way, so Redis has the same terms
 }
 
 const selectProducts = `
-SELECT p.id, p.partition, p.initial_stock - coalesce(c.amount, 0), p.sold, p.change_taken
+SELECT p.id, p.partition, p.initial_stock - coalesce(c.amount, 0), p.sold, p.change_taken,
+       p.change_number = p.change_taken, p.per_user_limit, p.active, p.starts_at, p.ends_at, p.hold_seconds
   FROM products p
   LEFT JOIN stock_changes c
          ON c.product_id = p.id AND c.number = p.change_number AND p.change_number > p.change_taken AND c.at_once
@@ -181,7 +186,15 @@ func (f *frame) products(ctx context.Context, only []string) ([]ledgerProduct, e
 		return nil, fmt.Errorf("products: %w", err)
 	}
 	products, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (p ledgerProduct, err error) {
-		err = r.Scan(&p.id, &p.partition, &p.initial, &p.sold, &p.taken)
+		var starts, ends *time.Time
+		err = r.Scan(&p.id, &p.partition, &p.initial, &p.sold, &p.taken, &p.settled, &p.terms.PerUserLimit, &p.terms.Active,
+			&starts, &ends, &p.terms.HoldSeconds)
+		if starts != nil {
+			p.terms.StartsAt = *starts
+		}
+		if ends != nil {
+			p.terms.EndsAt = *ends
+		}
 		return p, err
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	recordGone  amiss = "record gone" // Redis should have a record and has none
 	neverDue    amiss = "never due"   // a hold that is not among those that expire
 	onlyDue     amiss = "only due"    // among those that expire, and no hold
+	otherDue    amiss = "other due"   // a hold that is over at different times
 )
 
 // orderFact is an order on both sides at one moment.
@@ -120,8 +121,16 @@ func (o *orderFact) judge(undrained, buried bool) amiss {
 		return neverDue
 	case record.Status != engine.StatusPending && due:
 		return onlyDue
+	case record.Status == engine.StatusPending && (record.ExpiresAtMs != o.redis.ExpiresAtMs || o.want.Status == engine.StatusPending && record.ExpiresAtMs != o.want.ExpiresAtMs):
+		return otherDue
 	}
 	return ""
+}
+
+// onlyLedgerDiffers tells of a hold that is over at different times whether both parts of Redis agree: two witnesses, and the
+// buyer was told what they say.
+func (o *orderFact) onlyLedgerDiffers() bool {
+	return o.row != nil && o.row.Version == o.record().Version && o.redis.DueAt(o.record().ExpiresAtMs)
 }
 
 func sameOrder(a, b *engine.Order) bool {

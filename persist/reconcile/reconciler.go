@@ -118,16 +118,18 @@ func (r *Reconciler) check(ctx context.Context, report *Report) error {
 	if err := s.run(ctx); err != nil {
 		return err
 	}
-	report.More, report.basis.cut = len(s.suspects.cut) > 0, s.suspects.cut
-	if s.suspects.none() {
-		return nil
-	}
-	facts, err := r.examine(ctx, s.suspects)
-	if err != nil {
+	if err := s.unknownProducts(); err != nil {
 		return err
 	}
-	report.More = report.More || facts.more
-	report.basis.places = facts.places
-	report.Findings = append(report.Findings, facts.explain()...)
-	return nil
+	report.More, report.basis.cut = len(s.suspects.cut) > 0, s.suspects.cut
+	if !s.suspects.none() {
+		facts, err := r.examine(ctx, s.suspects)
+		if err != nil {
+			return err
+		}
+		report.More = report.More || facts.more
+		report.basis.places = facts.places
+		report.Findings = append(report.Findings, facts.explain()...)
+	}
+	return r.awaitProgress(ctx, report.basis.arrears)
 }

@@ -226,6 +226,8 @@ func (t *repairTx) repair(ctx context.Context, f *Finding) error {
 		err = t.put(ctx, f.fix.order, t.place.epoch.Number)
 	case fixFailRow:
 		err = t.fail(ctx, f.fix.order)
+	case fixDue:
+		err = t.due(ctx, f.fix.order)
 	case fixLetter:
 		err = t.land(ctx, f.fix.letter)
 	case fixRecount, fixRebuild, fixByHand: // the first is done for all, the others not here

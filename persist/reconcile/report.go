@@ -26,6 +26,8 @@ const (
 	BuyerCount Class = "buyer_count"
 	// DeadLetter: an order that was answered and could not become a row.
 	DeadLetter Class = "dead_letter"
+	// Terms: Redis decides by other terms of a product (limit, window, switched off, longest hold) than the ledger has.
+	Terms Class = "terms"
 	// BrokenPromise: an order that Redis granted and the ledger refused, whose buyer may have been told yes.
 	BrokenPromise Class = "broken_promise"
 	// Undersell: units that are neither on sale, held nor sold.
@@ -78,8 +80,9 @@ type Report struct {
 
 // basis is what findings were found on: a repair must not act on anything else.
 type basis struct {
-	places []place      // the partitions, as the last look found them
-	cut    map[int]bool // partitions of which something was left out, for there was too much
+	places  []place      // the partitions, as the last look found them
+	arrears []arrears    // what was on its way
+	cut     map[int]bool // partitions of which something was left out, for there was too much
 }
 
 // Compared counts what a run looked at.

@@ -56,6 +56,9 @@ func (r *rush) buyer(ctx context.Context, seed uint64) {
 		case holdFor == 0 || random.IntN(3) == 0:
 			r.fail(r.settle(ctx, id, engine.ActionCancel, 0))
 		default:
+			if random.IntN(3) == 0 {
+				r.fail(r.extend(ctx, id))
+			}
 			r.fail(r.settle(ctx, id, engine.ActionConfirm, 1))
 			if random.IntN(3) == 0 {
 				r.fail(r.settle(ctx, id, engine.ActionCancel, 0))
@@ -64,13 +67,24 @@ func (r *rush) buyer(ctx context.Context, seed uint64) {
 	}
 }
 
+func (r *rush) extend(ctx context.Context, id engine.OrderID) error {
+	x := engine.NewTransition()
+	x.ID, x.Action, x.HoldFor = id, engine.ActionExtend, 400*time.Millisecond
+	return r.store.Settle(ctx, x)
+}
+
 func (r *rush) shopkeeper(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		by := int64(40)
 		if i%3 == 2 {
 			by = -30
 		}
-		_, err := r.store.ChangeProduct(ctx, r.products[i%len(r.products)], engine.ProductChange{AdjustStock: &by, Actor: "test"})
+		change := engine.ProductChange{AdjustStock: &by, Actor: "test"}
+		if i%2 == 0 {
+			limit := int64(1000 + i)
+			change = engine.ProductChange{PerUserLimit: &limit, Actor: "test"}
+		}
+		_, err := r.store.ChangeProduct(ctx, r.products[i%len(r.products)], change)
 		if ctx.Err() == nil {
 			r.fail(err)
 		}

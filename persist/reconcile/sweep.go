@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,6 +48,7 @@ type sweep struct {
 	report   *Report
 	suspects *suspects
 	only     map[string]bool // products; nil = all
+	seen     map[string]bool // of these, those that either side knows
 	known    *filter         // the buyers whom the ledger has, as fields of Redis
 	done     int64
 	shown    int64
@@ -56,7 +58,7 @@ type sweep struct {
 func newSweep(r *Reconciler, report *Report) *sweep {
 	s := &sweep{Reconciler: r, report: report, suspects: newSuspects(), known: newFilter()}
 	if r.config.Products != nil {
-		s.only = make(map[string]bool)
+		s.only, s.seen = make(map[string]bool), make(map[string]bool)
 		for _, id := range r.config.Products {
 			s.only[id] = true
 		}
@@ -66,6 +68,20 @@ func newSweep(r *Reconciler, report *Report) *sweep {
 
 // progressStep is after how many things progress is told.
 const progressStep = 1000
+
+// unknownProducts fails with [ErrUnknown] where a product was asked for that neither side knows.
+func (s *sweep) unknownProducts() error {
+	var none []string
+	for _, id := range s.config.Products {
+		if !s.seen[id] {
+			none = append(none, id)
+		}
+	}
+	if len(none) > 0 {
+		return fmt.Errorf("%w: there is no product %s, neither in the ledger nor in Redis", ErrUnknown, strings.Join(none, ", "))
+	}
+	return nil
+}
 
 func (s *sweep) concerns(product string) bool { return s.only == nil || s.only[product] }
 

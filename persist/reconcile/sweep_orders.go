@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -81,13 +83,14 @@ func (s *sweep) screenRecords(ctx context.Context, records map[engine.OrderID]en
 func (s *sweep) sweepExpiry(ctx context.Context, partition int) error {
 	near := s.ordersLook(partition)
 	err := s.scan(ctx, partition, func(k engine.Keys) string { return k.Expiry }, func(elements []string) error {
-		var ids []engine.OrderID
-		for i := 0; i < len(elements); i += 2 {
+		var holds []dueHold
+		for i := 0; i+1 < len(elements); i += 2 {
 			if id, ok := idOf(elements[i]); ok {
-				ids = append(ids, id)
+				score, _ := strconv.ParseFloat(elements[i+1], 64) // one that is no number differs from any time
+				holds = append(holds, dueHold{id, int64(score)})
 			}
 		}
-		return s.screenHolds(ctx, partition, ids, near)
+		return s.screenHolds(ctx, partition, holds, near)
 	})
 	if err != nil {
 		return err
@@ -95,19 +98,28 @@ func (s *sweep) sweepExpiry(ctx context.Context, partition int) error {
 	return near.flush(ctx)
 }
 
+// dueHold is a hold and when it is over, as one of those has it who should know.
+type dueHold struct {
+	id engine.OrderID
+	ms int64
+}
+
 // screenHolds asks Redis about holds and has those looked at closely that it does not have as such.
-func (s *sweep) screenHolds(ctx context.Context, partition int, ids []engine.OrderID, near *closeLook[engine.OrderID]) error {
-	for len(ids) > 0 {
+func (s *sweep) screenHolds(ctx context.Context, partition int, holds []dueHold, near *closeLook[engine.OrderID]) error {
+	for len(holds) > 0 {
 		var q engine.AuditQuery
-		q.Orders, ids, _ = portion(ids, engine.MaxAudit)
+		var some []dueHold
+		some, holds, _ = portion(holds, engine.MaxAudit)
+		for _, h := range some {
+			q.Orders = append(q.Orders, h.id)
+		}
 		audit, err := s.glance(ctx, partition, &q)
 		if err != nil {
 			return err
 		}
 		for i, id := range q.Orders {
 			if audit.Guard == engine.GuardOK {
-				o := &audit.Orders[i]
-				if o.Record.Found && o.Record.Err == nil && o.Record.Value.Status == engine.StatusPending && o.ExpiresAtMs != 0 {
+				if audit.Orders[i].DueAt(some[i].ms) {
 					continue
 				}
 			}
@@ -120,7 +132,7 @@ func (s *sweep) screenHolds(ctx context.Context, partition int, ids []engine.Ord
 }
 
 const selectPendingIDs = `
-SELECT id FROM orders WHERE status = 'pending' AND ($1::text[] IS NULL OR product_id = ANY ($1))`
+SELECT id, coalesce(expires_at, 'epoch') FROM orders WHERE status = 'pending' AND ($1::text[] IS NULL OR product_id = ANY ($1))`
 
 // sweepPending compares every hold that the ledger has, of all partitions: it reads the whole table.
 func (s *sweep) sweepPending(ctx context.Context) error {
@@ -136,24 +148,25 @@ func (s *sweep) sweepPending(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	portions := make([][]engine.OrderID, s.engine.Partitions())
+	portions := make([][]dueHold, s.engine.Partitions())
 	near := make([]*closeLook[engine.OrderID], len(portions))
 	for partition := range near {
 		near[partition] = s.ordersLook(partition)
 	}
 	var id engine.OrderID
-	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+	var due time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &due}, func() error {
 		partition := id.Partition()
 		if partition >= len(portions) {
 			return nil // no process has made it
 		}
-		portions[partition] = append(portions[partition], id)
+		portions[partition] = append(portions[partition], dueHold{id, due.UnixMilli()})
 		if len(portions[partition]) < engine.MaxAudit {
 			return nil
 		}
-		ids := portions[partition]
+		some := portions[partition]
 		portions[partition] = nil
-		return s.screenHolds(ctx, partition, ids, near[partition])
+		return s.screenHolds(ctx, partition, some, near[partition])
 	})
 	for partition := range near {
 		if err == nil {
@@ -176,6 +189,7 @@ func (s *sweep) sweepTail(ctx context.Context, partition int) error {
 		},
 		judge: func(_ context.Context, f *frame) error {
 			ids = nil
+			s.noteArrears(f, partition)
 			seen := make(map[engine.OrderID]bool)
 			entries := f.tails[partition].until(f.looks[0].audit.Sequence)
 			for i := range entries {

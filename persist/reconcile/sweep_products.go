@@ -13,6 +13,8 @@ type productsFrame struct {
 	sums     sums
 	want     map[string]engine.Stock
 	have     map[string]engine.Audited[engine.Stock]
+	terms    map[string]engine.Audited[string] // that Redis has
+	moved    map[string]bool                   // products that the log changes between the two sides
 }
 
 // chooseProducts has the products of the ledger looked at, and others besides.
@@ -42,6 +44,7 @@ func (p *productsFrame) chooseProducts(ctx context.Context, f *frame, e *engine.
 // gather takes in what the looks of a frame say about products.
 func (p *productsFrame) gather(ctx context.Context, f *frame, only []string) (err error) {
 	p.want, p.have = make(map[string]engine.Stock), make(map[string]engine.Audited[engine.Stock])
+	p.terms, p.moved = make(map[string]engine.Audited[string]), make(map[string]bool)
 	if p.sums, err = f.sum(ctx, only); err != nil {
 		return err
 	}
@@ -53,9 +56,10 @@ func (p *productsFrame) gather(ctx context.Context, f *frame, only []string) (er
 		if err != nil {
 			return err
 		}
+		f.noteChanged(l, p.moved)
 		for i, id := range l.query.Products {
 			p.ids = append(p.ids, id)
-			p.have[id] = l.audit.Stocks[i]
+			p.have[id], p.terms[id] = l.audit.Stocks[i], l.audit.Terms[i]
 			if stock, known := want[id]; known {
 				p.want[id] = stock
 			}
@@ -72,7 +76,26 @@ func (p *productsFrame) amiss(id string) bool {
 		return true
 	}
 	product := p.products[id]
-	return product != nil && product.sold != p.sums.units[id].sold
+	return product != nil && product.sold != p.sums.units[id].sold || p.termsDiffer(id)
+}
+
+// termsDiffer tells whether Redis decides by other terms than the ledger has. While a change is on its way nobody can say.
+func (p *productsFrame) termsDiffer(id string) bool {
+	product := p.products[id]
+	if product == nil || product.taken == 0 || !product.settled || p.moved[id] {
+		return false
+	}
+	return p.terms[id].Value != product.terms.String()
+}
+
+// noteChanged notes the products that the log changes up to a look.
+func (f *frame) noteChanged(l *look, changed map[string]bool) {
+	entries := f.tails[l.partition].until(l.audit.Sequence)
+	for i := range entries {
+		if c := entries[i].Change; c != nil {
+			changed[c.Product] = true
+		}
+	}
 }
 
 // sweepProducts compares all products, and the ledger's counters of orders, in one frame.
@@ -129,12 +152,18 @@ func (s *sweep) begin(f *frame, p *productsFrame) {
 
 func (s *sweep) judgeProducts(ctx context.Context, f *frame, p *productsFrame) error {
 	for _, id := range p.ids {
+		if s.only != nil {
+			s.seen[id] = true
+		}
 		if p.amiss(id) {
 			suspect(s.suspects, s.suspects.products, id, s.engine.PartitionOf(id))
 		}
 	}
 	for id := range p.sums.units { // rows of products that nobody knows
 		if _, looked := p.have[id]; !looked {
+			if s.only != nil {
+				s.seen[id] = true
+			}
 			suspect(s.suspects, s.suspects.products, id, s.engine.PartitionOf(id))
 		}
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ const (
 	meaningDealtWith       = "units of a dead letter that somebody has dealt with: Redis still counts them as taken"
 	meaningLetter          = "its buyer was told yes, or was left without an answer, and the order is not in the books"
 	meaningLetterTold      = "the order is not in the books, and its buyer may have tried again since"
+	meaningTerms           = "Redis lets buyers buy what, when or as much as the shop has not said"
+	meaningDue             = "the hold would end at another time than its buyer was told"
 	meaningBroken          = "a promise that the books could not keep: nothing is on its way to this buyer"
 )
 
@@ -51,7 +54,10 @@ func unitsText(n int64) string {
 
 func orderText(o *engine.Order) string {
 	text := fmt.Sprintf("%s of %s, version %d", o.Status, unitsText(o.Quantity), o.Version)
-	if o.Status == engine.StatusPending {
+	switch {
+	case o.Status == engine.StatusPending && o.ExpiresAtMs == 0:
+		text += ", without an end"
+	case o.Status == engine.StatusPending:
 		text += ", until " + time.UnixMilli(o.ExpiresAtMs).UTC().Format(time.RFC3339)
 	}
 	return text
@@ -61,6 +67,9 @@ func (o *orderFact) redisText() string {
 	due := "not among the holds that expire"
 	if o.redis.ExpiresAtMs != 0 {
 		due = "among the holds that expire"
+	}
+	if o.amiss == otherDue {
+		due += ", at " + time.UnixMilli(o.redis.ExpiresAtMs).UTC().Format(time.RFC3339)
 	}
 	switch record := o.record(); {
 	case !o.redis.Record.Found:
@@ -135,6 +144,51 @@ func (p *productFact) oddity() (f Finding, odd bool) {
 		return f, false
 	}
 	return f, true
+}
+
+// otherTerms tells that Redis decides by other terms than the ledger has.
+func (p *productFact) otherTerms(partition int) Finding {
+	f := Finding{
+		Class: Terms, Partition: partition, Product: p.id, Redis: "has no terms of the product", Ledger: termsText(p.ledger.terms.String()),
+		Meaning: meaningTerms, fix: fix{kind: fixRebuild},
+	}
+	if p.terms.Found {
+		f.Redis = termsText(p.terms.Text)
+	}
+	return f
+}
+
+// termsText puts terms, as Redis keeps them, into words.
+func termsText(terms string) string {
+	f := strings.Split(terms, ",")
+	var n [5]int64
+	for i := range f {
+		var err error
+		if i < len(n) {
+			n[i], err = strconv.ParseInt(f[i], 10, 64)
+		}
+		if err != nil || len(f) != len(n) {
+			return fmt.Sprintf("has the terms %.80q, which nobody can read", terms)
+		}
+	}
+	onSale := "off sale"
+	if n[1] == 1 {
+		onSale = "on sale"
+	}
+	return fmt.Sprintf("%s from %s to %s, %s a buyer, holds up to %s", onSale, instantText(n[2]), instantText(n[3]), orNone(n[0], unitsText(n[0])),
+		orNone(n[4], (time.Duration(n[4])*time.Millisecond).String()))
+}
+
+func instantText(ms int64) string {
+	return orNone(ms, time.UnixMilli(ms).UTC().Format(time.RFC3339))
+}
+
+// orNone puts a limit into words; 0 is none.
+func orNone(n int64, text string) string {
+	if n == 0 {
+		return "any"
+	}
+	return text
 }
 
 // rowsOfNobody tells that rows are missing, or too many, of buyers whom nobody knows.
