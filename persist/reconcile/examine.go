@@ -75,7 +75,7 @@ type openLetter struct {
 // examine looks at suspects once more, with all that may explain them: the buyers and products of orders, the products of
 // buyers.
 func (r *Reconciler) examine(ctx context.Context, s *suspects) (*facts, error) {
-	pause(ctx, restPause) // a later watermark
+	rest(ctx) // a later watermark
 	found := &facts{engine: r.engine}
 	p := &productsFrame{}
 	var pairs []pair

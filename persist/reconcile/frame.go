@@ -74,12 +74,13 @@ func (r *Reconciler) compare(ctx context.Context, j judgement) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w after %s: %w", ErrUnknown, r.config.Patience, err)
 		}
-		pause(ctx, restPause)
+		rest(ctx)
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
+// rest pauses before a look is taken again.
+func rest(ctx context.Context) {
+	timer := time.NewTimer(restPause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -55,7 +55,7 @@ func (r *Reconciler) awaitProgress(ctx context.Context, all []arrears) error {
 			return fmt.Errorf("%w: the ledger has stood still for %s: %s; does a server run, and what does its health say?", ErrUnknown,
 				r.config.Patience, strings.Join(still, "; "))
 		}
-		pause(ctx, restPause)
+		rest(ctx)
 	}
 }
 

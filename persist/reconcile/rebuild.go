@@ -21,7 +21,7 @@ func (r *Reconciler) awaitEpoch(ctx context.Context, partition int, least uint64
 		if err != nil || open {
 			return epoch, err
 		}
-		if pause(ctx, restPause); ctx.Err() != nil {
+		if rest(ctx); ctx.Err() != nil {
 			return epoch, fmt.Errorf("%w: partition %d is not rebuilt: %w", ErrUnknown, partition, ctx.Err())
 		}
 	}
