@@ -24,11 +24,34 @@ var logLevels = map[string]slog.Level{
 // newLogger writes JSON in production and coloured lines on a terminal, from a level on that may change.
 func newLogger(out *os.File, json bool, level slog.Leveler) *slog.Logger {
 	if json {
-		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
+		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: withUnit}))
 	}
 	return slog.New(tint.NewTextHandler(out, &tint.Options{
 		Level: level, TimeFormat: time.TimeOnly, NoColor: !isatty.IsTerminal(out.Fd()),
 	}))
+}
+
+// withUnit writes a time that something took as people read it, 1.5s: nanoseconds without a unit would be taken for anything.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
+// loggedError is one that the log has, so that it is not told again.
+type loggedError struct{ error }
+
+// Unwrap returns what it is about.
+func (e loggedError) Unwrap() error { return e.error }
+
+// logEnd has the log say why a service ends where whoever reads it reads nothing but JSON.
+func logEnd(err error) error {
+	if err == nil {
+		return nil
+	}
+	slog.Error("ended", "error", oneLine(err))
+	return loggedError{err}
 }
 
 // logLevel is the level in force. A SIGHUP turns to debug what is not, and the next one back.

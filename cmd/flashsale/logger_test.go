@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,15 +50,32 @@ func TestProductionLogs(t *testing.T) {
 	for _, quiet := range []string{`"bought"`, `"made"`} {
 		require.NotContains(t, said, quiet, "what goes well is in the metrics")
 	}
-	lines := 0
+	require.Contains(t, said, `"msg":"settings, as they are in force","REDIS_URL":"unix://flashsale:xxxxx@`)
+	require.Regexp(t, `"took":"[0-9.]+m?s"`, said, "a time has its unit")
+	require.GreaterOrEqual(t, requireJSON(t, said), 5)
+}
+
+// requireJSON fails where a line is no JSON, and returns how many there are.
+func requireJSON(t testing.TB, said string) (lines int) {
+	t.Helper()
 	for line := range strings.Lines(said) {
-		if strings.HasPrefix(line, "settings") || strings.HasPrefix(line, "  ") {
-			continue // what is in force is for people
-		}
 		lines++
 		require.True(t, json.Valid([]byte(line)), line)
 	}
-	require.GreaterOrEqual(t, lines, 5)
+	return lines
+}
+
+// TestProductionSaysInJSONWhyItEnds has a service end for what no waiting cures.
+func TestProductionSaysInJSONWhyItEnds(t *testing.T) {
+	p := launch(t, []string{binary}, nil, append(newStores(t).env(), "NODE_ENV=production", "AUTH=none", "ADMIN_TOKEN="+strongToken)...)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		require.FailNow(t, "a service whose schema is behind goes on")
+	}
+	require.Equal(t, 1, p.cmd.ProcessState.ExitCode())
+	requireJSON(t, p.output.String())
+	require.Contains(t, p.output.String(), `"msg":"ended","error":"the ledger's schema is behind this version`)
 }
 
 func TestTheLevelTurnsBackToWhatItWas(t *testing.T) {

@@ -37,7 +37,9 @@ type cli struct {
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))
+		if !errors.As(err, &loggedError{}) {
+			fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))
+		}
 		os.Exit(exitCode(os.Args[1:], err))
 	}
 }

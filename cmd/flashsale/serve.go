@@ -33,7 +33,17 @@ type serveCmd struct {
 }
 
 // Run serves until a signal: then it answers what is in flight, drains the log and stops what it started.
-func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
+func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) error {
+	level := newLogLevel(logLevels[s.LogLevel], s.Dev)
+	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production, level))
+	err := s.run(ctx, parsed, level)
+	if s.NodeEnv == production {
+		return logEnd(err)
+	}
+	return err
+}
+
+func (s *serveCmd) run(ctx context.Context, parsed *kong.Context, level *logLevel) (err error) {
 	err = errors.Join(
 		s.check(), s.checkReplicas(), s.applyGuards(&httpapi.Config{}), s.checkAuth(s.NodeEnv == production), s.checkMetrics(), s.chooseAdminToken(),
 	)
@@ -49,11 +59,7 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 		defer func() { err = errors.Join(err, stack.Close()) }()
 		psql = stack.PsqlCommand()
 	}
-	level := newLogLevel(logLevels[s.LogLevel], s.Dev)
-	slog.SetDefault(newLogger(os.Stderr, s.NodeEnv == production, level))
-	fmt.Println("settings, as they are in force:")
-	fmt.Print(describeSettings(parsed))
-
+	s.tellSettings(parsed)
 	n, err := s.waitingNode(ctx)
 	if err != nil {
 		return err
@@ -70,6 +76,20 @@ func (s *serveCmd) Run(ctx context.Context, parsed *kong.Context) (err error) {
 }
 
 const production = "production"
+
+// tellSettings says what is in force: a line each for people, and one of JSON for who reads logs.
+func (s *serveCmd) tellSettings(parsed *kong.Context) {
+	if s.NodeEnv != production {
+		fmt.Println("settings, as they are in force:")
+		fmt.Print(describeSettings(parsed))
+		return
+	}
+	var all []any
+	for _, setting := range settingsInForce(parsed) {
+		all = append(all, setting.name, setting.value)
+	}
+	slog.Info("settings, as they are in force", all...)
+}
 
 var errNoAdminToken = errors.New("ADMIN_TOKEN: must be set, for the routes that change products; only --dev makes one up")
 

@@ -252,6 +252,16 @@ func refuseSecrets(parsed *kong.Context) error {
 // describeSettings lists every setting of the chosen command as it is in force, secrets masked.
 func describeSettings(parsed *kong.Context) string {
 	var b strings.Builder
+	for _, setting := range settingsInForce(parsed) {
+		fmt.Fprintf(&b, "  %-18s %s\n", setting.name, setting.value)
+	}
+	return b.String()
+}
+
+// setting is one as it is told.
+type setting struct{ name, value string }
+
+func settingsInForce(parsed *kong.Context) (all []setting) {
 	for _, flag := range parsed.Flags() {
 		if len(flag.Envs) == 0 || flag.Group == nil {
 			continue
@@ -265,7 +275,7 @@ func describeSettings(parsed *kong.Context) string {
 		case flag.Tag.Get("secret") == "url":
 			value = mask.Address(value)
 		}
-		fmt.Fprintf(&b, "  %-18s %s\n", flag.Envs[0], value)
+		all = append(all, setting{flag.Envs[0], value})
 	}
-	return b.String()
+	return all
 }
