@@ -99,7 +99,8 @@ func (m *serverMetrics) timesOf(rt route) *histogram.Buckets {
 }
 
 func isPage(path string) bool {
-	return path == "/" || path == "/openapi.yaml" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/dashboard")
+	return path == "/" || path == "/openapi.yaml" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/dashboard") ||
+		strings.HasPrefix(path, "/demo")
 }
 
 // measured times a route's handler, from the moment that the request had been read.

@@ -60,3 +60,14 @@ func TestTheViewersLicenceIsKept(t *testing.T) {
 		require.True(t, strings.Contains(string(content), words), "%s has no %q", name, words)
 	}
 }
+
+// What it costs to send a page's files interests nobody: they are one series, however many there are.
+func TestTheFilesOfPagesAreOneRoute(t *testing.T) {
+	h := start(t, httpapi.Config{Demo: true})
+	for _, path := range []string{"/docs", "/dashboard", "/dashboard/app.js", "/demo", "/demo/app.js"} {
+		require.Equal(t, 200, h.send("GET", path, "").status, path)
+	}
+	shown := h.admin("GET", "/metrics", "").body
+	require.Contains(t, shown, `flashsale_http_request_seconds_count{route="pages"} 5`+"\n")
+	require.NotRegexp(t, `route="GET /(docs|dashboard|demo)`, shown)
+}

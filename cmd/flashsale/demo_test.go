@@ -30,6 +30,14 @@ func TestTheDemoShopInABrowser(t *testing.T) {
 	b.awaitText("#orders .order .how", `^confirmed, .* in the ledger$`)
 	b.awaitText(last+".left", "^Sold out$")
 	require.Equal(t, "true", b.eval(`document.querySelector('.product[data-id="last-one"] .buy').disabled`))
+	for _, more := range []string{"more-1", "more-2", "more-3"} { // more than are followed as they change
+		p.product(more, 7)
+	}
+	b.awaitText(`.product[data-id="more-3"] .left`, "^7 left$")
+	p.do(http.MethodPut, "/inventory/more-3", `{"flashSaleActive":false}`)
+	b.awaitText(`.product[data-id="more-3"] .left`, "^Not on sale$")
+	require.Equal(t, "true", b.eval(`document.querySelector('.product[data-id="more-3"] .buy').disabled`))
+	b.awaitText("#orders .order:last-child .how", "^confirmed") // what was bought before stays
 	b.requireQuiet()
 	p.do(http.MethodPut, "/inventory/demo", `{"perUserLimit":1}`)
 	b.click(demo + ".buy")

@@ -5,6 +5,7 @@ const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2 });
 const count = new Intl.NumberFormat("en");
 const shown = 12; // products
 const streams = 4; // of their stock: a browser has six connections to one host, and orders need some
+const listEveryMs = 2000; // for the others, and for products that are new
 const holdSeconds = 60;
 const fewLeft = 50;
 const lookEveryMs = 300;
@@ -68,23 +69,33 @@ function card(p, index) {
   const buttons = element("div", "buttons");
   buttons.append(buy, hold);
   li.append(picture, element("span", "name", p.name), element("span", "price", money.format(p.price)), left, buttons);
-  if (index < streams) {
-    watchStock(p.id, left, (s) => {
-      left.textContent = words[s.state](s);
-      left.className = "left" + (s.state === "on_sale" ? (s.currentStock <= fewLeft ? " few" : "") : " none");
-      buy.disabled = hold.disabled = s.state !== "on_sale";
-    });
-  } else {
-    left.textContent = `${count.format(p.currentStock)} left a moment ago`;
-  }
-  return li;
+  const tell = (s) => {
+    left.textContent = words[s.state](s);
+    left.className = "left" + (s.state === "on_sale" ? (s.currentStock <= fewLeft ? " few" : "") : " none");
+    buy.disabled = hold.disabled = s.state !== "on_sale";
+  };
+  if (index < streams) return { li, stop: watchStock(p.id, left, tell), tell: () => {} };
+  tell(stateOf(p));
+  return { li, stop: () => {}, tell: (q) => tell(stateOf(q)) };
 }
 
-// watchStock follows a product while somebody looks at the page.
+// stateOf says of a product in a list what its stream would.
+function stateOf(p) {
+  const starts = p.startsAt ? Date.parse(p.startsAt) - Date.now() : 0;
+  const of = (state) => ({ state, currentStock: p.currentStock, secondsToStart: Math.ceil(starts / 1000) });
+  if (p.currentStock === 0 && p.heldStock === 0) return of("sold_out");
+  if (!p.flashSaleActive) return of("inactive");
+  if (starts > 0) return of("not_started");
+  if (p.endsAt && Date.parse(p.endsAt) <= Date.now()) return of("ended");
+  return of(p.currentStock === 0 ? "all_held" : "on_sale");
+}
+
+// watchStock follows a product while somebody looks at the page, until what it returns is called.
 function watchStock(id, left, tell) {
   let source = null;
+  let over = false;
   function follow() {
-    if (document.hidden) {
+    if (document.hidden || over) {
       source?.close();
       source = null;
       return;
@@ -97,18 +108,39 @@ function watchStock(id, left, tell) {
   }
   document.addEventListener("visibilitychange", follow);
   follow();
+  return () => {
+    over = true;
+    document.removeEventListener("visibilitychange", follow);
+    follow();
+  };
+}
+
+let cards = [];
+let listed = ""; // the names and prices that are shown
+
+function showList(products) {
+  const wanted = JSON.stringify(products.map((p) => [p.id, p.name, p.price]));
+  if (wanted !== listed) {
+    listed = wanted;
+    cards.forEach((c) => c.stop());
+    cards = products.map(card);
+    find("products").replaceChildren(...cards.map((c) => c.li));
+  }
+  products.forEach((p, i) => cards[i].tell(p));
+  find("note").textContent = products.length ? "" : "There are no products yet.";
 }
 
 async function list() {
   try {
-    const { ok, body } = await ask("GET", `inventory?limit=${shown}`);
-    if (!ok) throw new Error(body.detail);
-    find("products").replaceChildren(...body.map(card));
-    find("note").textContent = body.length ? "" : "There are no products yet.";
+    if (!document.hidden) {
+      const { ok, body } = await ask("GET", `inventory?limit=${shown}`);
+      if (!ok) throw new Error(body.detail);
+      showList(body);
+    }
   } catch (failure) {
     find("note").textContent = `${failure.message}. Trying again…`;
-    setTimeout(list, 2000);
   }
+  setTimeout(list, listEveryMs);
 }
 
 // An order, from the press of the button until the ledger has it.
