@@ -92,7 +92,7 @@ func (r *run) end(v *verdict) {
 
 func (v *verdict) bury(logged *engine.LoggedOrder, because error) {
 	dead := *logged
-	dead.Err = because
+	dead.Record, dead.Err = logged.Text(), because // of an order sold at once the entry has no record
 	v.dead = append(v.dead, dead)
 }
 

@@ -70,6 +70,7 @@ type openLetter struct {
 	inTheLedgerAs    string // status of the order's row; "" = it has none
 	readable, latest bool
 	told             bool // that the order has failed, to somebody
+	known            bool // the ledger has the product
 }
 
 // examine looks at suspects once more, with all that may explain them: the buyers and products of orders, the products of
@@ -322,7 +323,8 @@ const selectOpenLetters = `
 SELECT d.id, d.partition, d.order_id, coalesce(d.product_id, ''), coalesce(d.user_id, ''), coalesce(d.quantity, 0), d.record,
        d.reason, d.epoch, d.sequence, coalesce(o.status, ''), d.quantity IS NOT NULL AND d.order_id IS NOT NULL,
        NOT EXISTS (SELECT 1 FROM dead_letters n WHERE n.order_id = d.order_id AND n.quantity IS NOT NULL AND n.id > d.id),
-       EXISTS (SELECT 1 FROM dead_letters t WHERE t.order_id = d.order_id AND t.told_failed_at IS NOT NULL)
+       EXISTS (SELECT 1 FROM dead_letters t WHERE t.order_id = d.order_id AND t.told_failed_at IS NOT NULL),
+       d.product_id IS NULL OR EXISTS (SELECT 1 FROM products p WHERE p.id = d.product_id)
   FROM dead_letters d LEFT JOIN orders o ON o.id = d.order_id
  WHERE d.resolved_at IS NULL AND ($1::text[] IS NULL OR d.product_id = ANY ($1))
  ORDER BY d.id
@@ -335,7 +337,7 @@ func (x *facts) gatherLetters(ctx context.Context, f *frame, only []string) erro
 	}
 	x.letters, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (l openLetter, err error) {
 		err = r.Scan(&l.id, &l.partition, &l.order, &l.product, &l.user, &l.quantity, &l.record, &l.reason, &l.epoch,
-			&l.sequence, &l.inTheLedgerAs, &l.readable, &l.latest, &l.told)
+			&l.sequence, &l.inTheLedgerAs, &l.readable, &l.latest, &l.told, &l.known)
 		return l, err
 	})
 	if err != nil {

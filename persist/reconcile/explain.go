@@ -58,6 +58,9 @@ func (e *explanation) expect(partition int, status engine.Status, n int64) {
 // explainOrder tells what is wrong with an order.
 func (e *explanation) explainOrder(o *orderFact) {
 	p := o.pair()
+	if product := e.products[p.product]; o.amiss == recordGone && product != nil && product.ledger == nil {
+		return // it is told of the product, which Redis can't have either
+	}
 	e.surplus[p] = e.surplus[p].plus(o.surplus())
 	f := Finding{Partition: o.id.Partition(), Product: p.product, User: p.user, Order: o.id.String()}
 	f.Redis, f.Ledger = o.redisText(), o.ledgerText()
@@ -228,13 +231,15 @@ func (e *explanation) weigh(p *productFact, left []leftover, restored int64) bal
 // what Redis counts of its buyers.
 func (e *explanation) explainProduct(p *productFact) {
 	left := e.leftovers(p.id)
-	f, odd := p.oddity()
-	if p.differ && !odd {
+	f, odd := p.oddity(e.engine.PartitionOf(p.id))
+	switch {
+	case odd:
+		e.tell(f)
+	case p.differ:
 		e.tell(p.otherTerms(e.engine.PartitionOf(p.id)))
 	}
-	if odd {
-		f.Partition = e.engine.PartitionOf(p.id)
-		e.tell(f)
+	if p.ledger == nil { // of whom Redis counts less is no news: it can't have the product
+		left = slices.DeleteFunc(left, func(l leftover) bool { return !l.more() && l.redis.Err == nil })
 	}
 	if odd || p.ledger == nil {
 		e.tellBuyers(left, fixRebuild)

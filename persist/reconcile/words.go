@@ -32,6 +32,7 @@ const (
 	meaningDealtWith       = "units of a dead letter that somebody has dealt with: Redis still counts them as taken"
 	meaningLetter          = "its buyer was told yes, or was left without an answer, and the order is not in the books"
 	meaningLetterTold      = "the order is not in the books, and its buyer may have tried again since"
+	meaningRowsOfNoProduct = "orders of a product that the books do not have: nobody can tell what is left of it"
 	meaningTerms           = "Redis lets buyers buy what, when or as much as the shop has not said"
 	meaningDue             = "the hold would end at another time than its buyer was told"
 	meaningBroken          = "a promise that the books could not keep: nothing is on its way to this buyer"
@@ -41,6 +42,10 @@ const (
 const (
 	howLetterTold = "ask the buyer. Wanted still: clear told_failed_at of the order's dead letters, then --apply brings it into the " +
 		"ledger. Not wanted: set their resolved_at, then --apply frees its units. See docs/operations.md, Dead letters"
+	howLetterNoProduct = "make the product %s again (POST /inventory, or products import) with at least %s, then --apply brings the order " +
+		"into the ledger; or set resolved_at of the order's dead letters. See docs/operations.md, Orders of a product that the ledger lacks"
+	howNoProduct = "flashsale reconcile --rebuild --partition %d, then make the product %s again with at least %s, then --apply; or, if " +
+		"nobody was sold these, mark its rows in orders failed, --rebuild the partition, then --apply. See docs/operations.md, Orders of a product that the ledger lacks"
 	howBroken = "tell the buyer and give the money back, or raise the stock and have them order again; then set resolved_at of the " +
 		"order in refusals. See docs/operations.md, Broken promises"
 )
@@ -123,8 +128,8 @@ func (p *productFact) ledgerText() string {
 }
 
 // oddity tells of a product that one side does not know, or that can't be read.
-func (p *productFact) oddity() (f Finding, odd bool) {
-	f = Finding{Class: Counter, Product: p.id, Redis: "does not know the product", Ledger: p.ledgerText(), fix: fix{kind: fixRebuild}}
+func (p *productFact) oddity(partition int) (f Finding, odd bool) {
+	f = Finding{Class: Counter, Partition: partition, Product: p.id, Redis: "does not know the product", Ledger: p.ledgerText(), fix: fix{kind: fixRebuild}}
 	if p.redis.Found {
 		f.Redis = stockText(p.redis.Value)
 	}
@@ -134,7 +139,7 @@ func (p *productFact) oddity() (f Finding, odd bool) {
 	case p.wanted && !p.redis.Found:
 		f.Class, f.Meaning = Undersell, meaningNoProduct
 	case p.ledger == nil && p.rows != units{}:
-		f.Class, f.Meaning, f.fix = Phantom, meaningNotInLedger, fix{}
+		f.Class, f.Meaning, f.fix = Phantom, meaningRowsOfNoProduct, fix{how: fmt.Sprintf(howNoProduct, partition, p.id, unitsText(p.rows.sold+p.rows.held))}
 		f.Ledger = fmt.Sprintf("has no such product, but orders of it: %d sold, %d held", p.rows.sold, p.rows.held)
 	case !p.wanted && p.redis.Found:
 		f.Class, f.Meaning, f.Ledger = Phantom, meaningNotInLedger, "has no such product"
@@ -266,6 +271,8 @@ func (l *openLetter) finding() Finding {
 	case l.told && l.takes():
 		f.Meaning, f.fix.how = meaningLetterTold, howLetterTold
 		f.Ledger += "; somebody was told that it failed"
+	case l.readable && l.latest && !l.known:
+		f.fix.how = fmt.Sprintf(howLetterNoProduct, l.product, unitsText(l.quantity))
 	case l.readable && l.latest:
 		f.fix = fix{kind: fixLetter, letter: l.id}
 	}
