@@ -8,6 +8,12 @@ SET LOCAL statement_timeout = 0;
 ALTER TABLE dead_letters ADD COLUMN told_failed_at timestamptz;
 UPDATE dead_letters SET told_failed_at = now() WHERE resolved_at IS NULL AND order_id IS NOT NULL;
 
+-- Letters of orders that were sold at once had no record where the ledger lacked the product.
+UPDATE dead_letters
+   SET record = concat_ws(',', 'c', 1, quantity, ms, ms, 0, sequence, 0, product_id || '|' || user_id)
+  FROM (SELECT id AS letter, ('x' || left(replace(order_id::text, '-', ''), 12))::bit(48)::bigint AS ms FROM dead_letters) made
+ WHERE letter = id AND record = '' AND quantity IS NOT NULL AND order_id IS NOT NULL AND product_id IS NOT NULL AND user_id IS NOT NULL;
+
 -- Orders that Redis granted and the ledger refused, for more was sold than there is. Where nobody waited for the ledger, the
 -- buyer had been told yes by then: a promise is broken, and open until somebody has dealt with it.
 CREATE TABLE refusals (

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,11 +22,11 @@ type reconcileCmd struct {
 	stores
 	hot
 
-	Product []string      `help:"Compare this product only; may be repeated; not with --apply." placeholder:"ID"`
-	Apply   bool          `help:"Repair what can be repaired. Without it nothing is changed."`
-	JSON    bool          `help:"Print the report as JSON; with --watch one line a round."`
-	Watch   time.Duration `help:"Go on: a round each interval, one line a round, until a signal." placeholder:"INTERVAL"`
-	Actor   string        `help:"Who does this, for the audit. Default: the user of the operating system." placeholder:"NAME"`
+	Product []string       `help:"Compare this product only; may be repeated; not with --apply." placeholder:"ID"`
+	Apply   bool           `help:"Repair what can be repaired. Without it nothing is changed."`
+	JSON    bool           `help:"Print the report as JSON; with --watch one line a round."`
+	Watch   *time.Duration `help:"Go on: a round each interval, one line a round, until a signal." placeholder:"INTERVAL"`
+	Actor   string         `help:"Who does this, for the audit. Default: the user of the operating system." placeholder:"NAME"`
 
 	Rebuild     bool `help:"Compare nothing: shut, drain and write anew from the ledger what Redis has, by hand."`
 	Partition   *int `help:"With --rebuild: this partition only. Default: all." placeholder:"N"`
@@ -49,11 +50,15 @@ func (e exitError) Unwrap() error { return e.error }
 
 var errWatchRebuild = errors.New("--partition and --release-hold go with --rebuild, --watch, --apply and --product without it")
 
+var errWatchInterval = errors.New("--watch needs an interval above 0, such as 5m")
+
 var errApplyProduct = fmt.Errorf("--apply goes without --product: %w", reconcile.ErrApplyPart)
 
 func (c *reconcileCmd) check() error {
 	switch {
-	case c.Rebuild && (c.Watch != 0 || c.Apply || c.Product != nil), !c.Rebuild && (c.ReleaseHold || c.Partition != nil):
+	case c.Watch != nil && *c.Watch <= 0:
+		return errWatchInterval
+	case c.Rebuild && (c.Watch != nil || c.Apply || c.Product != nil), !c.Rebuild && (c.ReleaseHold || c.Partition != nil):
 		return errWatchRebuild
 	case c.Apply && c.Product != nil:
 		return errApplyProduct
@@ -128,7 +133,7 @@ func (c *reconcileCmd) work(ctx context.Context, pool *pgxpool.Pool, e *engine.E
 		actor = systemUser()
 	}
 	config := reconcile.Config{Products: c.Product, Apply: c.Apply, Actor: actor}
-	if c.Watch == 0 && !c.Rebuild {
+	if c.Watch == nil && !c.Rebuild {
 		bar := newCompareBar(os.Stderr)
 		defer bar.end()
 		config.Progress = bar.show
@@ -138,8 +143,8 @@ func (c *reconcileCmd) work(ctx context.Context, pool *pgxpool.Pool, e *engine.E
 	switch {
 	case c.Rebuild:
 		return c.rebuild(ctx, r, e.Partitions())
-	case c.Watch > 0:
-		return c.watch(ctx, r)
+	case c.Watch != nil:
+		return c.watch(ctx, r, *c.Watch)
 	}
 	report, err := r.Run(ctx)
 	return errors.Join(c.print(os.Stdout, &report), verdict(&report, err))
@@ -166,17 +171,23 @@ func verdict(report *reconcile.Report, err error) error {
 	return nil
 }
 
-// watch compares again and again until a signal.
-func (c *reconcileCmd) watch(ctx context.Context, r *reconcile.Reconciler) error {
-	for going := true; going; going = pause(ctx, c.Watch) {
-		report, _ := r.Run(ctx) // the report says what went wrong
-		if ctx.Err() == nil {
-			if err := c.printRound(os.Stdout, &report); err != nil {
-				return err
-			}
+// watch compares again and again until a signal. It ends as its rounds did: with the drift that any of them found, else with
+// what the last one could not tell.
+func (c *reconcileCmd) watch(ctx context.Context, r *reconcile.Reconciler, interval time.Duration) error {
+	var drift, last error
+	for going := true; going; going = pause(ctx, interval) {
+		report, err := r.Run(ctx)
+		if ctx.Err() != nil { // it was broken off
+			break
+		}
+		if err := c.printRound(os.Stdout, &report); err != nil {
+			return err
+		}
+		if last = verdict(&report, err); report.Outcome == engine.ReconciledDrift {
+			drift = last
 		}
 	}
-	return nil
+	return cmp.Or(drift, last)
 }
 
 func (c *reconcileCmd) printRound(out io.Writer, report *reconcile.Report) error {

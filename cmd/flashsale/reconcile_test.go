@@ -166,14 +166,15 @@ func TestWhatReconcileCannotTellIsNoDrift(t *testing.T) {
 		env, args []string
 		problem   string
 	}{
-		"no ledger":          {[]string{"REDIS_URL=" + s.redis.URL(), "DATABASE_URL=postgres://127.0.0.1:1/none"}, nil, "DATABASE_URL"},
-		"no Redis":           {[]string{"REDIS_URL=redis://127.0.0.1:1", "DATABASE_URL=" + s.dbURL}, nil, "REDIS_URL"},
-		"never used":         {s.env(), nil, "the ledger has no partition 0: no server has run yet"},
-		"no such product":    {s.env(), []string{"--product", ".p"}, "--product"},
-		"flags at odds":      {s.env(), []string{"--rebuild", "--apply"}, "--rebuild"},
-		"a repair of a part": {s.env(), []string{"--product", "lamp", "--apply"}, "--apply goes without --product"},
-		"nothing to release": {s.env(), []string{"--release-hold"}, "--rebuild"},
-		"an unknown flag":    {s.env(), []string{"--nonsense"}, "--nonsense"},
+		"no ledger":           {[]string{"REDIS_URL=" + s.redis.URL(), "DATABASE_URL=postgres://127.0.0.1:1/none"}, nil, "DATABASE_URL"},
+		"no Redis":            {[]string{"REDIS_URL=redis://127.0.0.1:1", "DATABASE_URL=" + s.dbURL}, nil, "REDIS_URL"},
+		"never used":          {s.env(), nil, "the ledger has no partition 0: no server has run yet"},
+		"no such product":     {s.env(), []string{"--product", ".p"}, "--product"},
+		"flags at odds":       {s.env(), []string{"--rebuild", "--apply"}, "--rebuild"},
+		"a repair of a part":  {s.env(), []string{"--product", "lamp", "--apply"}, "--apply goes without --product"},
+		"nothing to release":  {s.env(), []string{"--release-hold"}, "--rebuild"},
+		"a watch without end": {s.env(), []string{"--watch", "0"}, "--watch needs an interval above 0"},
+		"an unknown flag":     {s.env(), []string{"--nonsense"}, "--nonsense"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := runReconcile(t, c.env, c.args...)
@@ -198,4 +199,48 @@ func TestReconcileWatches(t *testing.T) {
 	for line := range strings.Lines(output.String()) {
 		require.Regexp(t, `^20\S+Z  clean: Redis and the ledger agree  \(1 product, 0 orders with units, 0 buyers, 0 records in Redis; \d+\.\d\d s\)\n$`, line)
 	}
+}
+
+// A watch that has seen drift does not end as if it had not, whatever the last round found.
+func TestAWatchThatSawDriftSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newStores(t)
+	p := start(t, nil, s.env()...)
+	p.product("lamp", 10)
+	p.order("lamp", "ann")
+	eventually(t, "the ledger to have it", func() bool { return s.count(t, `SELECT count(*) FROM orders`) == 1 })
+	s.lose(t, "lamp", "ann")
+	output := &devtest.Output{}
+	cmd := reconcileCommand(t, s.env(), "--watch", "50ms")
+	cmd.Stdout, cmd.Stderr = output, output
+	require.NoError(t, cmd.Start())
+	eventually(t, "a round with drift", func() bool { return strings.Contains(output.String(), "drift: 1 × buyer count") })
+	require.Zero(t, runReconcile(t, s.env(), "--apply").code)
+	eventually(t, "a round without", func() bool { return strings.Contains(output.String(), "clean: ") })
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.Error(t, cmd.Wait())
+	require.Equal(t, exitDrift, cmd.ProcessState.ExitCode(), "%s", output)
+}
+
+// What --apply could not repair is not called unchanged, and --apply is not what is to be done about it.
+func TestApplySaysWhatItLeaves(t *testing.T) {
+	t.Parallel()
+	s := newStores(t)
+	p := start(t, nil, s.env()...)
+	p.product("lamp", 10)
+	p.order("lamp", "ann")
+	eventually(t, "the ledger to have it", func() bool { return s.count(t, `SELECT count(*) FROM orders`) == 1 })
+	_, err := s.pool.Exec(t.Context(), `UPDATE products SET sold = 3`)
+	require.NoError(t, err)
+	require.Contains(t, runReconcile(t, s.env()).output, "Nothing was changed. --apply does what stands under")
+	left := runReconcile(t, s.env(), "--apply")
+	require.Equal(t, exitDrift, left.code)
+	require.Contains(t, left.output, "Nothing could be repaired: \"repair\" says why, and what is to be done by hand.\n")
+	require.NotContains(t, left.output, "Nothing was changed")
+
+	_, err = s.pool.Exec(t.Context(), `UPDATE partitions SET cancelled_orders = 5 WHERE partition <> (SELECT partition FROM products)`)
+	require.NoError(t, err)
+	some := runReconcile(t, s.env(), "--apply")
+	require.Equal(t, exitDrift, some.code)
+	require.Contains(t, some.output, "3 drifts repaired, 1 drift left: ")
 }

@@ -34,10 +34,22 @@ func reportText(r *reconcile.Report) string {
 	if r.More {
 		page.WriteString("There is more than is listed. Of a partition of which something is left out --apply repairs nothing.\n")
 	}
-	if r.Outcome == engine.ReconciledDrift && r.Repaired == 0 {
-		page.WriteString("Nothing was changed. --apply does what stands under \"repair\".\n")
-	}
+	page.WriteString(closing(r))
 	return page.String()
+}
+
+// closing says what was done about what was found, and what is left to be done.
+func closing(r *reconcile.Report) string {
+	left := r.Unrepaired()
+	switch {
+	case r.Outcome != engine.ReconciledDrift || left == 0:
+		return ""
+	case !r.Apply:
+		return "Nothing was changed. --apply does what stands under \"repair\".\n"
+	case r.Repaired == 0:
+		return "Nothing could be repaired: \"repair\" says why, and what is to be done by hand.\n"
+	}
+	return fmt.Sprintf("%s repaired, %s left: \"repair\" says why, and what is to be done by hand.\n", countText(r.Repaired, "drift"), countText(left, "drift"))
 }
 
 func headline(r *reconcile.Report) string {

@@ -88,7 +88,7 @@ func (e *explanation) explainOrder(o *orderFact) {
 		f.Class, f.Meaning = Phantom, meaningContradicts
 	}
 	if p := e.pairs[p]; f.fix.kind == fixRebuild && p != nil && o.surplus().loses() && p.surplus().loses() {
-		f.fix = fix{blocks: true}
+		f.fix = fix{blocks: true, how: howOnlyRedis}
 	}
 	e.tell(f)
 }
@@ -267,7 +267,7 @@ func (e *explanation) explainBalance(p *productFact, b balance) (rest units) {
 		return units{}
 	case b.unwritten > 0 || b.unwritten < 0 && len(b.left) > 0:
 		f := p.wrongSold(e.engine.PartitionOf(p.id))
-		f.Meaning, f.fix = meaningSoldDoubt, fix{blocks: true}
+		f.Meaning, f.fix = meaningSoldDoubt, fix{blocks: true, loose: true, how: howSoldDoubt}
 		e.loose[f.Partition] = true
 		e.tell(f)
 		e.tellBuyers(b.left, fixByHand)
@@ -300,12 +300,12 @@ func (e *explanation) tellRestored(left []leftover) (others []leftover, restored
 func (e *explanation) tellBuyers(left []leftover, kind fixKind) {
 	for _, l := range left {
 		f := l.finding(e.engine.PartitionOf(l.product))
-		f.Class, f.Meaning, f.fix = BuyerCount, meaningBuyerLess, fix{kind: kind}
+		f.Class, f.Meaning, f.fix = BuyerCount, meaningBuyerLess, fix{kind: kind, how: howBuyerLess}
 		if l.more() {
 			if e.restore(l) {
 				continue
 			}
-			f.Meaning, f.fix = meaningBuyerMore, fix{blocks: true}
+			f.Meaning, f.fix = meaningBuyerMore, fix{blocks: true, how: howBuyerMore}
 		}
 		e.tell(f)
 	}
@@ -319,7 +319,7 @@ func (e *explanation) tellRows(left []leftover) {
 			e.tellLost(f)
 			continue
 		}
-		f.Class, f.Meaning = Phantom, meaningPhantomRow
+		f.Class, f.Meaning, f.fix.how = Phantom, meaningPhantomRow, howTooMany
 		if l.excess != nil {
 			f.Order, f.fix = l.excess.ID.String(), fix{kind: fixFailRow, order: &l.excess.Order}
 		}
@@ -331,6 +331,9 @@ func (e *explanation) tellRows(left []leftover) {
 // tellLost tells of a sale that the ledger has lost and that nobody can name.
 func (e *explanation) tellLost(f Finding) {
 	f.Class, f.Meaning = MissingInLedger, meaningMissingInLedger
+	if f.fix.kind == fixByHand {
+		f.fix = fix{loose: true, how: howLost}
+	}
 	e.loose[f.Partition] = true
 	e.tell(f)
 }

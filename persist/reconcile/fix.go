@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,6 +57,8 @@ type fix struct {
 
 	// blocks says that Redis may have the only trace of a sale: the partition is not written anew.
 	blocks bool
+	// loose says that rows are missing and that nobody can name them: the ledger's counters may be the last to know how many.
+	loose bool
 }
 
 // errRefused says why a repair was not made.
@@ -144,6 +147,7 @@ SELECT order_id, record, epoch, sequence, idx, told_failed_at IS NOT NULL FROM d
 	if err := t.put(ctx, &o, epoch); err != nil {
 		return err
 	}
+	t.landed[letter] = o.Status
 	t.rebuild = t.rebuild || epoch != t.place.epoch.Number // the rebuild since then has taken it for a sale
 	_, err = t.Exec(ctx, `UPDATE dead_letters SET resolved_at = now() WHERE order_id = $1 AND id <= $2 AND resolved_at IS NULL`, id, letter)
 	return err
@@ -168,6 +172,35 @@ SELECT sold, (SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE produc
 	}
 	const update = `UPDATE products SET sold = $2, updated_at = now() WHERE id = $1 AND sold <> $2`
 	_, err = t.Exec(ctx, update, product, rows)
+	return err
+}
+
+// countOrders has the partition's counters of orders be what they count. Where rows are missing that nobody can name, the
+// counters are the last to know how many: then they only move by what was repaired. A row that was written had been counted when
+// it was drained; one that failed never had.
+func (t *repairTx) countOrders(ctx context.Context, findings []*Finding) error {
+	unnamed := slices.ContainsFunc(findings, func(f *Finding) bool {
+		return f.fix.loose || f.Class == MissingInLedger && !f.fix.done
+	})
+	if !unnamed {
+		return t.recountOrders(ctx)
+	}
+	failed, landed := 0, make(counts)
+	for _, f := range findings {
+		switch {
+		case f.fix.done && f.fix.kind == fixFailRow:
+			failed++
+		case f.fix.done && f.fix.kind == fixLetter:
+			failed--
+			landed[t.landed[f.fix.letter]]++
+		}
+	}
+	const update = `
+UPDATE partitions SET failed_orders = failed_orders + $2, pending_orders = pending_orders + $3, confirmed_orders = confirmed_orders + $4,
+       cancelled_orders = cancelled_orders + $5, expired_orders = expired_orders + $6
+ WHERE partition = $1`
+	_, err := t.Exec(ctx, update, t.partition, failed, landed[engine.StatusPending], landed[engine.StatusConfirmed],
+		landed[engine.StatusCancelled], landed[engine.StatusExpired])
 	return err
 }
 

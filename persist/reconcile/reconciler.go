@@ -69,7 +69,7 @@ var ErrApplyPart = errors.New("a repair is of all products, for it may write a w
 // where it could not tell; the report says why, too. After a repair the report is of the comparison that follows it, with what
 // was repaired listed as well.
 func (r *Reconciler) Run(ctx context.Context) (Report, error) {
-	report := Report{StartedAt: time.Now().UTC(), Products: r.config.Products, Findings: []Finding{}, Places: []Place{}}
+	report := Report{StartedAt: time.Now().UTC(), Apply: r.config.Apply, Products: r.config.Products, Findings: []Finding{}, Places: []Place{}}
 	if r.config.Apply && r.config.Products != nil {
 		err := fmt.Errorf("%w: %w", ErrUnknown, ErrApplyPart)
 		report.conclude(err)

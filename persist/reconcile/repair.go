@@ -13,48 +13,63 @@ import (
 	"flashsale/engine"
 )
 
-// apply repairs what can be repaired, the ledger first, for Redis is written anew from it, and then compares again. The report
-// lists what was found, with what was done about it, and what the second comparison found.
+// repairPasses bounds how often what can be repaired is repaired in one run: a repair may bring to light what it hid.
+const repairPasses = 3
+
+// apply repairs what can be repaired, the ledger first, for Redis is written anew from it, and then compares again, and again
+// repairs what only that brought to light. The report lists what was found, with what was done about it, and what the last
+// comparison found.
 func (r *Reconciler) apply(ctx context.Context, report *Report) error {
+	defer func() { report.Repaired = len(report.Findings) - report.Unrepaired() }()
+	for range repairPasses {
+		if err := r.repairAll(ctx, report); err != nil {
+			return err
+		}
+		again := Report{}
+		if err := r.check(ctx, &again); err != nil {
+			return fmt.Errorf("compare again: %w", err)
+		}
+		if !report.merge(&again) {
+			break
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) repairAll(ctx context.Context, report *Report) error {
 	byPartition := make(map[int][]*Finding)
 	for i := range report.Findings {
-		f := &report.Findings[i]
-		byPartition[f.Partition] = append(byPartition[f.Partition], f)
+		if f := &report.Findings[i]; !f.fix.done {
+			byPartition[f.Partition] = append(byPartition[f.Partition], f)
+		}
 	}
 	for partition := range r.engine.Partitions() {
 		if err := r.repairPartition(ctx, report, partition, byPartition[partition]); err != nil {
 			return fmt.Errorf("repair partition %d: %w", partition, err)
 		}
 	}
-	for i := range report.Findings {
-		if report.Findings[i].fix.done {
-			report.Repaired++
-		}
-	}
-	second := Report{}
-	if err := r.check(ctx, &second); err != nil {
-		return fmt.Errorf("compare again: %w", err)
-	}
-	report.merge(&second)
 	return nil
 }
 
-// merge takes in what a second comparison found: a drift that it found again is not repaired, whatever was done.
-func (report *Report) merge(second *Report) {
-	for i := range second.Findings {
-		f := &second.Findings[i]
-		at := slices.IndexFunc(report.Findings, func(g Finding) bool { return g.same(f) })
+// merge takes in what a comparison found after the repairs: a drift that it found again is not repaired, whatever was done. It
+// tells whether repairing once more may help: something is new, or back again.
+func (report *Report) merge(again *Report) (more bool) {
+	for i := range again.Findings {
+		f := again.Findings[i]
+		at := slices.IndexFunc(report.Findings, func(g Finding) bool { return g.same(&f) })
 		if at < 0 {
-			report.Findings = append(report.Findings, *f)
+			report.Findings = append(report.Findings, f)
+			more = more || f.fix.kind != fixByHand
 			continue
 		}
-		if report.Findings[at].fix.done {
-			report.Findings[at].fix.done = false
-			report.Findings[at].Outcome = "still there after: " + report.Findings[at].Outcome
-			report.Repaired--
+		if f.Outcome = report.Findings[at].Outcome; report.Findings[at].fix.done {
+			f.Outcome = "still there after: " + f.Outcome
+			more = more || f.fix.kind != fixByHand
 		}
+		report.Findings[at] = f
 	}
-	report.More = report.More || second.More
+	report.More, report.basis = report.More || again.More, again.basis
+	return more
 }
 
 func (f *Finding) same(g *Finding) bool {
@@ -106,6 +121,8 @@ type repairTx struct {
 	place     *place
 	places    []place
 	rebuild   bool // Redis is to be written anew for what was done
+
+	landed map[int64]engine.Status // the letters that were brought in, and as what
 }
 
 // repairTimeout bounds one of them.
@@ -113,6 +130,11 @@ const repairTimeout = 2 * time.Minute
 
 // repairLedger repairs what is wrong in the ledger, product by product; what Postgres refuses of one leaves the others.
 func (r *Reconciler) repairLedger(ctx context.Context, report *Report, partition int, findings []*Finding) (rebuild bool, err error) {
+	defer func() {
+		for _, f := range findings { // all of it, or nothing
+			f.fix.done = f.fix.done && err == nil
+		}
+	}()
 	byProduct := make(map[string][]*Finding)
 	for _, f := range findings {
 		if f.fix.kind != fixRebuild && f.fix.kind != fixByHand {
@@ -129,7 +151,9 @@ func (r *Reconciler) repairLedger(ctx context.Context, report *Report, partition
 		return false, err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	t := &repairTx{Tx: tx, run: report.Run, partition: partition, compared: report.basis.places[partition].epoch}
+	t := &repairTx{
+		Tx: tx, run: report.Run, partition: partition, compared: report.basis.places[partition].epoch, landed: make(map[int64]engine.Status),
+	}
 	if err := t.begin(ctx); err != nil {
 		return false, err
 	}
@@ -138,16 +162,10 @@ func (r *Reconciler) repairLedger(ctx context.Context, report *Report, partition
 			return false, err
 		}
 	}
-	if err := t.recountOrders(ctx); err != nil {
+	if err := t.countOrders(ctx, findings); err != nil {
 		return false, err
 	}
-	if err := tx.Commit(ctx); err != nil {
-		for _, f := range findings {
-			f.fix.done = false
-		}
-		return false, err
-	}
-	return t.rebuild, nil
+	return t.rebuild, tx.Commit(ctx)
 }
 
 // stop has no rebuild publish that began before: what it has read of the ledger may be older than what is repaired.

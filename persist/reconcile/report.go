@@ -68,6 +68,7 @@ type Report struct {
 	StartedAt  time.Time               `json:"startedAt"`
 	FinishedAt time.Time               `json:"finishedAt"`
 	Seconds    float64                 `json:"seconds"`
+	Apply      bool                    `json:"apply,omitempty"` // it was to repair what can be repaired
 	Products   []string                `json:"onlyProducts,omitempty"`
 	Places     []Place                 `json:"partitions"`
 	Compared   Compared                `json:"compared"`

@@ -42,6 +42,21 @@ const (
 const (
 	howLetterTold = "ask the buyer. Wanted still: clear told_failed_at of the order's dead letters, then --apply brings it into the " +
 		"ledger. Not wanted: set their resolved_at, then --apply frees its units. See docs/operations.md, Dead letters"
+	howLetterUnreadable = "nobody can read it: find the order in the shop's own records, write its row if its buyer was told yes, and set " +
+		"resolved_at of the letter"
+	howLetterEarlier = "it goes with a later letter of the same order"
+	howOnlyRedis     = "this may be the only trace of a sale: look for the order in the shop's own records and write its row; if there was " +
+		"none, --rebuild the partition has Redis forget it"
+	howSoldDoubt = "look for missing rows first (reconcile_runs, the shop's own records, a backup) and write them; if there never were " +
+		"any, set sold of the product to what its rows add up to"
+	howBuyerMore = "look for the buyer's order in the shop's own records and write its row; if there was none, --rebuild the partition " +
+		"has Redis forget it"
+	howBuyerLess = "first put right what is said of the product's counter; then --apply"
+	howTooMany   = "no single row of the buyer is of just so many units. See whether the quantity of one was raised (set it back), or " +
+		"several are of orders that nobody placed (mark them failed); then --apply"
+	howTooManyRows = "find the rows that nobody was sold, or whose quantity was raised, and mark them failed or set it back; then --apply"
+	howLost        = "find the order in reconcile_runs, the shop's own records or a backup and write its row, or see whether the quantity of a " +
+		"row was lowered and set it back; then --apply"
 	howLetterNoProduct = "make the product %s again (POST /inventory, or products import) with at least %s, then --apply brings the order " +
 		"into the ledger; or set resolved_at of the order's dead letters. See docs/operations.md, Orders of a product that the ledger lacks"
 	howNoProduct = "flashsale reconcile --rebuild --partition %d, then make the product %s again with at least %s, then --apply; or, if " +
@@ -202,8 +217,9 @@ func (p *productFact) rowsOfNobody(partition int) Finding {
 		Class: MissingInLedger, Partition: partition, Product: p.id, Redis: stockText(p.redis.Value), Meaning: meaningMissingInLedger,
 		Ledger: fmt.Sprintf("its counter says %s sold, its rows %d; whose they are nobody knows", unitsText(p.ledger.sold), p.rows.sold),
 	}
+	f.fix = fix{loose: true, how: howLost}
 	if p.ledger.sold < p.rows.sold {
-		f.Class, f.Meaning = Phantom, meaningPhantomRow
+		f.Class, f.Meaning, f.fix.how = Phantom, meaningPhantomRow, howTooManyRows
 	}
 	return f
 }
@@ -273,7 +289,11 @@ func (l *openLetter) finding() Finding {
 		f.Ledger += "; somebody was told that it failed"
 	case l.readable && l.latest && !l.known:
 		f.fix.how = fmt.Sprintf(howLetterNoProduct, l.product, unitsText(l.quantity))
-	case l.readable && l.latest:
+	case !l.readable:
+		f.fix.how = howLetterUnreadable
+	case !l.latest:
+		f.fix.how = howLetterEarlier
+	default:
 		f.fix = fix{kind: fixLetter, letter: l.id}
 	}
 	return f
