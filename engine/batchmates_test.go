@@ -21,7 +21,7 @@ func TestAPoisonRecordStopsOnlyItself(t *testing.T) {
 	n.do(t, "HSET", k.Orders, string(bad[:]), "x,1,1,1,1,0,1,1,a|us er", string(good[:]), "p,1,1,1,1,99999999999999,1,1,a|u")
 	n.do(t, "HSET", k.Buyers, "a|u", "0,1,0,")
 	n.do(t, "HSET", k.Stock, "a", "9,1,0,10,1")
-	s := &sender[*Transition]{engine: n.Engine, partition: n.partitions[0], call: &settleCall{engine: n.Engine}}
+	s := newSender[*Transition](n.Engine, n.partitions[0], &settleCall{engine: n.Engine})
 	var batch []*Transition
 	for _, id := range []OrderID{bad, good} {
 		x := NewTransition()
@@ -40,7 +40,7 @@ func TestAPoisonRecordStopsOnlyItself(t *testing.T) {
 	again := n.order("a", "v", 1)
 	again.ID = bad
 	mate := n.order("a", "w", 1)
-	reservations := &sender[*Reservation]{engine: n.Engine, partition: n.partitions[0], call: newReserveCall(n.Engine)}
+	reservations := newSender[*Reservation](n.Engine, n.partitions[0], newReserveCall(n.Engine))
 	for _, r := range []*Reservation{again, mate} {
 		r.shelf = n.shelves.find("a", crc16("a"), n.partitions[0])
 		r.encode()

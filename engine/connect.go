@@ -18,6 +18,10 @@ const (
 	dialTimeout      = time.Second
 )
 
+// maxLent bounds the connections to one server that are lent: to each worker of a lane, six a partition at the most, and to
+// whoever leads or repairs one.
+const maxLent = 8 * MaxPartitions
+
 // minRedisMajor is the oldest server that the scripts run on: they begin with #!lua, which Redis knows from 7.0.
 const minRedisMajor = 7
 
@@ -32,6 +36,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option.Dialer.KeepAlive = keepAlive
 	option.Dialer.Timeout = dialTimeout
 	option.ConnWriteTimeout = connWriteTimeout
+	option.BlockingPoolSize = maxLent
 	option.DisableCache = true
 	option.ClientSetInfo = rueidis.DisableClientSetInfo // a Redis 7.0 does not know it, and a user's rights need not have it
 	option.DisableRetry = true                          // what may be repeated is decided here, not there

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -13,53 +12,8 @@ import (
 // fence is the connection of one worker of mode replicated: scripts run on it, and WAIT on the same one then tells how
 // many replicas have what they wrote. On another connection WAIT would answer at once, for that one has written nothing.
 type fence struct {
-	engine    *Engine
+	*ownConn
 	partition *partition
-	conn      rueidis.DedicatedClient // nil = none is open
-}
-
-// errNotSent says that there was no connection to send anything on.
-var errNotSent = errors.New("none in time")
-
-// open returns the connection, making one where there is none, also where the server of the partition is another now.
-func (f *fence) open(ctx context.Context) (rueidis.CommandClient, error) {
-	if f.conn != nil {
-		return f.conn, nil
-	}
-	conn, err := dedicate(ctx, f.engine.client, &f.engine.loose)
-	if err != nil {
-		return nil, err
-	}
-	f.conn = conn
-	return conn, nil
-}
-
-// dedicate takes a connection out of a client and is back when ctx ends: a dial may take longer, and what it leads to is
-// closed among the loose.
-func dedicate(ctx context.Context, client rueidis.Client, among *loose) (rueidis.DedicatedClient, error) {
-	opened := make(chan rueidis.DedicatedClient)
-	among.run(func() {
-		conn, _ := client.Dedicate() // Close gives it back
-		select {
-		case opened <- conn:
-		case <-ctx.Done():
-			conn.Close()
-		}
-	})
-	select {
-	case conn := <-opened:
-		return conn, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("connection of its own: %w", errNotSent)
-	}
-}
-
-// drop closes the connection: what was given up on it may still be under way. That waits for a server that says nothing.
-func (f *fence) drop() {
-	if f.conn != nil {
-		f.engine.loose.run(f.conn.Close)
-	}
-	f.conn = nil
 }
 
 // wait blocks until the replicas have all that this server had written when it was called, for at most limit. written
@@ -110,22 +64,21 @@ func (s *sender[R]) replicasAgain(ctx context.Context) bool {
 	return false
 }
 
-// connect returns where the batch is to be sent.
+// connect returns where the batch is to be sent. What is asked again goes by the client's own connection, which follows a
+// partition to another server; only a fence has to stay.
 func (s *sender[R]) connect(ctx context.Context) (rueidis.CommandClient, error) {
-	if s.fence == nil {
+	if s.fence == nil && s.again {
 		return s.engine.client, nil
 	}
-	return s.fence.open(ctx)
+	return s.own.open(ctx)
 }
 
-// disconnect gives up a fence's connection: the next one may lead to another server. lost tells that a script may have
-// written something.
+// disconnect gives up the connection: the next one may lead to another server. lost tells that a script may have written
+// something.
 func (s *sender[R]) disconnect(lost bool) {
-	if s.fence != nil {
-		s.fence.drop()
-		if lost {
-			s.partition.owing.Store(true)
-		}
+	s.own.drop()
+	if s.fence != nil && lost {
+		s.partition.owing.Store(true)
 	}
 }
 

@@ -13,7 +13,7 @@ type lane[R request] struct {
 	engine    *Engine
 	partition *partition
 	newCall   func() call[R]
-	fenced    bool // each worker has a connection of its own and waits there for the replicas
+	fenced    bool // each worker waits for the replicas
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -110,10 +110,10 @@ func (l *lane[R]) close() {
 
 // work sends batches until the lane is shut and empty.
 func (l *lane[R]) work() {
-	s := &sender[R]{engine: l.engine, partition: l.partition, call: l.newCall()}
+	s := newSender(l.engine, l.partition, l.newCall())
+	defer s.own.drop()
 	if l.fenced {
-		s.fence = &fence{engine: l.engine, partition: l.partition}
-		defer s.fence.drop()
+		s.fence = &fence{ownConn: s.own, partition: l.partition}
 	}
 	for {
 		s.batch = l.take(s.batch)

@@ -140,6 +140,30 @@ func TestACallWaitsUntilItIsHalfOfTheOneUnderWay(t *testing.T) {
 	}
 }
 
+// A worker asks on a connection of its own. Where that fails the client's own one is asked again, which finds the way to
+// another server too, and the next batch has a new one.
+func TestWhatFailsOnAnOwnConnectionIsAskedAgainByTheClient(t *testing.T) {
+	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
+	n := startNode(t, taps, Config{Prefix: "own", InFlight: 1, Timeout: patience})
+	n.product(t, "a", 10, onSale)
+	buy := func(user string) []string {
+		taps.scripts()
+		taps.own.Store(0)
+		_, err := n.buy("a", user, 1)
+		require.NoError(t, err)
+		var ways []string
+		for i := range taps.scripts() {
+			ways = append(ways, map[bool]string{true: "own", false: "client"}[int64(i) < taps.own.Load()])
+		}
+		return ways
+	}
+	require.Equal(t, []string{"own"}, buy("first"))
+	taps.killOwn(t)
+	require.Equal(t, []string{"own", "client"}, buy("second"))
+	require.Equal(t, []string{"own"}, buy("third"))
+	require.Equal(t, int64(3), n.stock(t, "a").Sold)
+}
+
 func TestFullQueueIsShed(t *testing.T) {
 	h := newHeld(t, Config{Prefix: "shed", InFlight: 1, QueueLength: 5, Timeout: patience})
 	first := h.buyers(1)

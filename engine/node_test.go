@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -260,12 +261,50 @@ func flatten(t tester, fields []rueidis.RedisMessage) []string {
 // tap stands between an engine and its client: it notes the commands, and holds them back where a test wants to.
 type tap struct {
 	rueidis.Client
+	own      atomic.Int64 // commands on connections of their own
 	mu       sync.Mutex
+	last     rueidis.DedicatedClient // connection of its own
 	commands [][]string
 	hold     func(command []string) // called before a command goes on its way
 }
 
 func (c *tap) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	c.note(command)
+	return c.Client.Do(ctx, command)
+}
+
+func (c *tap) Dedicate() (rueidis.DedicatedClient, func()) {
+	conn, release := c.Client.Dedicate()
+	c.mu.Lock()
+	c.last = conn
+	c.mu.Unlock()
+	return tappedConn{DedicatedClient: conn, tap: c}, release
+}
+
+// killOwn has the server close the last connection of its own, whose worker is idle.
+func (c *tap) killOwn(t testing.TB) {
+	t.Helper()
+	c.mu.Lock()
+	conn := c.last
+	c.mu.Unlock()
+	id, err := conn.Do(t.Context(), conn.B().ClientId().Build()).ToInt64()
+	require.NoError(t, err)
+	require.NoError(t, c.Client.Do(t.Context(), c.B().ClientKill().Id(id).Build()).Error())
+}
+
+// tappedConn is a connection of its own behind a tap.
+type tappedConn struct {
+	rueidis.DedicatedClient
+	tap *tap
+}
+
+func (c tappedConn) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	c.tap.own.Add(1)
+	c.tap.note(command)
+	return c.DedicatedClient.Do(ctx, command)
+}
+
+func (c *tap) note(command rueidis.Completed) {
 	words := slices.Clone(command.Commands())
 	c.mu.Lock()
 	c.commands = append(c.commands, words)
@@ -274,7 +313,6 @@ func (c *tap) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisRe
 	if hold != nil {
 		hold(words)
 	}
-	return c.Client.Do(ctx, command)
 }
 
 // scripts returns what was called as EVALSHA since the last time.

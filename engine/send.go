@@ -40,11 +40,17 @@ type sender[R request] struct {
 	partition *partition
 	call      call[R]
 	batch     []R
-	unknown   bool   // an attempt of this batch may have been executed though its reply was lost
-	sweeps    int    // how often due holds have expired for this batch
-	fence     *fence // nil = the engine's client will do
+	again     bool // an attempt of this batch has failed
+	unknown   bool // an attempt of this batch may have been executed though its reply was lost
+	sweeps    int  // how often due holds have expired for this batch
+	own       *ownConn
+	fence     *fence // that waits for replicas on it; nil = nobody does
 	refused   int64  // by the ledger, before this batch was sent
 	granted   []R    // what a reply granted in a mode that asks for more than that
+}
+
+func newSender[R request](e *Engine, p *partition, c call[R]) *sender[R] {
+	return &sender[R]{engine: e, partition: p, call: c, own: &ownConn{engine: e}}
 }
 
 // retryPause bounds the pauses between the attempts of a batch; they double from the first to the last.
@@ -64,7 +70,7 @@ func (s *sender[R]) send() {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	began := s.partition.view.Load()
-	s.unknown, s.sweeps, s.refused = false, 0, s.partition.watermark.get().Refused
+	s.again, s.unknown, s.sweeps, s.refused = false, false, 0, s.partition.watermark.get().Refused
 	for pause := firstRetryPause; len(s.batch) > 0; pause = min(2*pause, lastRetryPause) {
 		v := s.partition.view.Load()
 		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
@@ -77,6 +83,7 @@ func (s *sender[R]) send() {
 		}
 		s.engine.metrics.failedCalls.Inc()
 		s.partition.fail(err)
+		s.again = true
 		s.unknown = s.unknown || maybeExecuted(err)
 		if !s.unknown { // a definite no: whoever asks again gets a fresh answer
 			s.finishAll(ErrUnavailable)
@@ -106,6 +113,7 @@ func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 		return err
 	}
 	answered := time.Now()
+	s.own.answered()
 	p.succeed()
 	s.engine.metrics.batch(len(s.batch), answered.Sub(asked))
 	p.clock.observe(head.nowMs, answered)
