@@ -63,6 +63,28 @@ func TestAnUpgradeCountsWhatIsThere(t *testing.T) {
 	requireStates(t, pool, 2, 2)
 }
 
+// Step 6: of letters that are open nobody knows who was told of them; those of orders sold at once get their record; a yes that
+// the ledger refused is a promise to be dealt with.
+func TestAnUpgradeKnowsNothingOfWhoWasTold(t *testing.T) {
+	pool := oldLedger(t)
+	id := engine.NewOrderID(0, time.UnixMilli(1_764_000_000_123))
+	exec(t, pool, `INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
+		VALUES (0, 1, 7, 0, $1, 'ghost', 'ann', 2, '', 'the ledger has no such product')`, id)
+	exec(t, pool, `UPDATE orders SET reason = $1 WHERE status = 'failed'`, reasonOversold)
+	_, err := MigrateUp(t.Context(), pool)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, count(t, pool, `SELECT count(*) FROM dead_letters WHERE told_failed_at IS NOT NULL`))
+	var record string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT record FROM dead_letters WHERE order_id = $1`, id).Scan(&record))
+	order, err := engine.ParseRecord(id, record)
+	require.NoError(t, err)
+	require.Equal(t, engine.Order{
+		ID: id, Product: "ghost", User: "ann", Quantity: 2, Status: engine.StatusConfirmed, Version: 1, Sequence: 7,
+		CreatedAtMs: 1_764_000_000_123, UpdatedAtMs: 1_764_000_000_123,
+	}, order)
+	require.EqualValues(t, 1, count(t, pool, `SELECT count(*) FROM refusals WHERE user_id = 'user-2' AND resolved_at IS NULL`))
+}
+
 func requireStates(t *testing.T, pool *pgxpool.Pool, confirmed, failed int64) {
 	t.Helper()
 	require.Equal(t, confirmed, count(t, pool, `SELECT confirmed_orders FROM partitions WHERE partition = 0`))

@@ -16,31 +16,43 @@ import (
 type kind struct {
 	name   string
 	costs  loss // what it may cost
+	hits   part // what no other fault may hit at the same time
 	inject func(s *site, rng *rand.Rand) (heal func())
 }
 
+// part is what a fault hits: two faults at once hit different parts.
+type part uint
+
+const (
+	redisServer part = 1 << iota
+	postgresServer
+	aProcess
+	wayToRedis
+	wayToPostgres
+)
+
 // kinds are all ways, harmless ones first. A plan draws from those that cost no more than it allows.
 var kinds = []kind{
-	{name: "kill redis", inject: killRedis},
-	{name: "freeze redis", inject: freezeRedis},
-	{name: "redis out of memory", inject: exhaustRedis},
-	{name: "kill postgres", inject: killPostgres},
-	{name: "freeze postgres", inject: freezePostgres},
-	{name: "kill a process", inject: killNode},
-	{name: "stop a process", inject: stopNode},
-	{name: "freeze a process", inject: freezeNode},
-	{name: "cut a process from redis", inject: cutRedis},
-	{name: "cut a process from postgres", inject: cutPostgres},
-	{name: "drop redis' replies", inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":300}}`)},
-	{name: "drop what is said to redis", inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"upstream","attributes":{"timeout":300}}`)},
-	{name: "break redis' replies off", inject: poison(toRedis, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":4000}}`)},
-	{name: "slow way to redis", inject: poison(toRedis, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":200,"jitter":150}}`)},
-	{name: "drop postgres' replies", inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
-	{name: "break postgres' replies off", inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
-	{name: "slow way to postgres", inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
-	{name: "promote the replica", costs: behind, inject: promote},
-	{name: "empty redis", costs: all, inject: emptyRedis},
-	{name: "kill redis and tear its file", costs: all, inject: tearRedis},
+	{name: "kill redis", hits: redisServer, inject: killRedis},
+	{name: "freeze redis", hits: redisServer, inject: freezeRedis},
+	{name: "redis out of memory", hits: redisServer, inject: exhaustRedis},
+	{name: "kill postgres", hits: postgresServer, inject: killPostgres},
+	{name: "freeze postgres", hits: postgresServer, inject: freezePostgres},
+	{name: "kill a process", hits: aProcess, inject: killNode},
+	{name: "stop a process", hits: aProcess, inject: stopNode},
+	{name: "freeze a process", hits: aProcess, inject: freezeNode},
+	{name: "cut a process from redis", hits: wayToRedis, inject: cutRedis},
+	{name: "cut a process from postgres", hits: wayToPostgres, inject: cutPostgres},
+	{name: "drop redis' replies", hits: wayToRedis, inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":300}}`)},
+	{name: "drop what is said to redis", hits: wayToRedis, inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"upstream","attributes":{"timeout":300}}`)},
+	{name: "break redis' replies off", hits: wayToRedis, inject: poison(toRedis, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":4000}}`)},
+	{name: "slow way to redis", hits: wayToRedis, inject: poison(toRedis, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":200,"jitter":150}}`)},
+	{name: "drop postgres' replies", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
+	{name: "break postgres' replies off", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
+	{name: "slow way to postgres", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
+	{name: "promote the replica", hits: redisServer | wayToRedis, costs: behind, inject: promote},
+	{name: "empty redis", hits: redisServer, costs: all, inject: emptyRedis},
+	{name: "kill redis and tear its file", hits: redisServer, costs: all, inject: tearRedis},
 }
 
 func killRedis(s *site, _ *rand.Rand) func() {

@@ -27,6 +27,8 @@ const (
 	mostFault  = 1500 * time.Millisecond
 	leastCalm  = 100 * time.Millisecond
 	mostCalm   = 700 * time.Millisecond
+	// doubles is how many steps there are for each in which a second fault comes while the first one lasts.
+	doubles = 3
 
 	defaultDuration = 8 * time.Second
 )
@@ -78,7 +80,8 @@ func (c costs) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// run breaks the site again and again until the plan's time is over; everything is mended then.
+// run breaks the site again and again until the plan's time is over; everything is mended then. One fault at a time, and now
+// and then a second one of another part before the first is mended.
 func (p *plan) run(s *site, c *crowd) costs {
 	rng := rand.New(rand.NewPCG(p.seed, 0))
 	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool {
@@ -87,20 +90,43 @@ func (p *plan) run(s *site, c *crowd) costs {
 	require.NotEmpty(s.t, drawn, "FAULTS_ONLY")
 	found := make(costs)
 	for until := time.Now().Add(p.duration); time.Now().Before(until); {
-		k := drawn[rng.IntN(len(drawn))]
-		lasts, calm := between(rng, leastFault, mostFault), between(rng, leastCalm, mostCalm)
-		heal := k.inject(s, rng)
-		pause(s.t.Context(), lasts)
-		heal()
+		name := p.step(s, rng, drawn)
 		took, sells := c.acceptedWithin(comeback)
 		if !sells {
-			s.t.Errorf("after %q of %s nothing was sold for %s", k.name, lasts, comeback)
+			s.t.Errorf("after %q nothing was sold for %s", name, comeback)
 			return found
 		}
-		found.add(k.name, took)
-		pause(s.t.Context(), calm)
+		if strings.Contains(name, also) {
+			name = "two at once"
+		}
+		found.add(name, took)
+		pause(s.t.Context(), between(rng, leastCalm, mostCalm))
 	}
 	return found
+}
+
+// also joins the names of two faults.
+const also = ", and meanwhile "
+
+// step breaks something, and perhaps something else as well, mends it, and tells what it was.
+func (p *plan) step(s *site, rng *rand.Rand, drawn []kind) (name string) {
+	first := drawn[rng.IntN(len(drawn))]
+	others := slices.DeleteFunc(slices.Clone(drawn), func(k kind) bool { return k.hits&first.hits != 0 })
+	twice := rng.IntN(doubles) == 0 && len(others) > 0
+	heal := first.inject(s, rng)
+	pause(s.t.Context(), between(rng, leastFault, mostFault))
+	if !twice {
+		heal()
+		return first.name
+	}
+	second := others[rng.IntN(len(others))]
+	mends := []func(){heal, second.inject(s, rng)}
+	rng.Shuffle(len(mends), func(i, j int) { mends[i], mends[j] = mends[j], mends[i] })
+	for _, mend := range mends {
+		pause(s.t.Context(), between(rng, leastFault, mostFault))
+		mend()
+	}
+	return first.name + also + second.name
 }
 
 func between(rng *rand.Rand, least, most time.Duration) time.Duration {
