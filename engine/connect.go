@@ -40,7 +40,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	option.DisableCache = true
 	option.ClientSetInfo = rueidis.DisableClientSetInfo // a Redis 7.0 does not know it, and a user's rights need not have it
 	option.DisableRetry = true                          // what may be repeated is decided here, not there
-	client, err := newRelay(&option)
+	client, err := newRelay(ctx, &option)
 	if err != nil {
 		return nil, err
 	}

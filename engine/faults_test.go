@@ -230,6 +230,21 @@ func TestMaybeExecuted(t *testing.T) {
 	}
 }
 
+// The words of a real server, whatever brought it to say them.
+func TestErrorRepliesThatAreADefiniteNo(t *testing.T) {
+	client := connectTo(t, devtest.SharedRedis(t))
+	for reply, want := range map[string]bool{
+		"MOVED 42 127.0.0.1:7001": false, "ASK 42 127.0.0.1:7001": false, "TRYAGAIN Multiple keys request during rehashing of slot": false,
+		"LOADING Redis is loading the dataset in memory": false, "WRONGTYPE Operation against a key holding the wrong kind of value": true,
+		"ERR user_script:1: Script attempted to access a non local key": true,
+	} {
+		eval := client.B().Eval().Script("return redis.error_reply(ARGV[1])").Numkeys(0).Arg(reply).Build()
+		err := client.Do(t.Context(), eval).Error()
+		require.Error(t, err)
+		require.Equal(t, want, maybeExecuted(fmt.Errorf("reserve.lua: %w", err)), reply)
+	}
+}
+
 // Promise 3: what Redis refuses before it runs the script is a definite no, and nothing has changed.
 func TestDefiniteRefusals(t *testing.T) {
 	server := devtest.Redis(t, "appendonly no")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +19,9 @@ type relay struct {
 	client atomic.Pointer[rueidis.Client]
 }
 
-func newRelay(option *rueidis.ClientOption) (*relay, error) {
+func newRelay(ctx context.Context, option *rueidis.ClientOption) (*relay, error) {
 	r := &relay{option: *option}
-	client, err := r.dial()
+	client, err := r.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -27,12 +29,32 @@ func newRelay(option *rueidis.ClientOption) (*relay, error) {
 	return r, nil
 }
 
-func (r *relay) dial() (rueidis.Client, error) {
-	client, err := rueidis.NewClient(r.option)
-	if err != nil {
-		return nil, fmt.Errorf("connect to redis: %w", err)
+// dial connects and is back when ctx ends: rueidis tries one address after the other, each for dialTimeout, without asking
+// anybody. What it brings then is closed.
+func (r *relay) dial(ctx context.Context) (rueidis.Client, error) {
+	type dialled struct {
+		client rueidis.Client
+		err    error
 	}
-	return client, nil
+	answer := make(chan dialled, 1)
+	go func() {
+		client, err := rueidis.NewClient(r.option)
+		answer <- dialled{client, err}
+	}()
+	select {
+	case got := <-answer:
+		if got.err != nil {
+			return nil, fmt.Errorf("connect to redis: %w", got.err)
+		}
+		return got.client, nil
+	case <-ctx.Done():
+		go func() {
+			if late := <-answer; late.err == nil {
+				late.client.Close()
+			}
+		}()
+		return nil, fmt.Errorf("connect to redis: %w", ctx.Err())
+	}
 }
 
 func (r *relay) now() rueidis.Client { return *r.client.Load() }
@@ -107,7 +129,8 @@ const (
 	watchTimeout = time.Second
 )
 
-// watchClient replaces the client until ctx ends whenever it reaches a partition's server no more and a new one does.
+// watchClient replaces the client until ctx ends whenever it reaches a partition's server no more and a new one does, all that
+// the old one reaches included: a partition that is really away keeps nobody from another one.
 func (e *Engine) watchClient(ctx context.Context) {
 	r, ok := e.client.(*relay)
 	if !ok {
@@ -116,7 +139,7 @@ func (e *Engine) watchClient(ctx context.Context) {
 	var since time.Time // when it ceased to answer; zero = it does
 	for sleep(ctx, watchInterval) {
 		switch {
-		case e.reaches(ctx, r.now()):
+		case all(e.reached(ctx, r.now())):
 			since = time.Time{}
 		case since.IsZero():
 			since = time.Now()
@@ -128,13 +151,13 @@ func (e *Engine) watchClient(ctx context.Context) {
 	}
 }
 
-// renew puts a new client in force if that reaches every partition.
+// renew puts a new client in force if that reaches more partitions than the one there is, and each that this one does.
 func (e *Engine) renew(ctx context.Context, r *relay) bool {
-	fresh, err := r.dial()
+	fresh, err := r.dial(ctx)
 	if err != nil {
 		return false // the servers are away, and the client is not to blame
 	}
-	if !e.reaches(ctx, fresh) {
+	if !better(e.reached(ctx, fresh), e.reached(ctx, r.now())) {
 		fresh.Close()
 		return false
 	}
@@ -142,22 +165,32 @@ func (e *Engine) renew(ctx context.Context, r *relay) bool {
 	return true
 }
 
-// reaches tells whether a client has an answer from the server of every partition.
-func (e *Engine) reaches(ctx context.Context, client rueidis.Client) bool {
+// reached tells, for each partition, whether a client has an answer from its server.
+func (e *Engine) reached(ctx context.Context, client rueidis.Client) []bool {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	asked := make([]rueidis.Completed, len(e.partitions))
-	for id := range e.partitions {
-		asked[id] = client.B().Exists().Key(anchorKey(e.config.Prefix, id)).Build()
+	answered := make([]bool, len(e.partitions))
+	var asked sync.WaitGroup
+	for id := range e.partitions { // each by itself: a server that says nothing is not to be waited for by the others
+		asked.Go(func() {
+			exists := client.B().Exists().Key(anchorKey(e.config.Prefix, id)).Build()
+			answered[id] = doWithin(ctx, client, exists).Error() == nil
+		})
 	}
-	replies, err := doMultiWithin(ctx, client, asked)
-	if err != nil {
-		return false
-	}
-	for _, reply := range replies {
-		if reply.Error() != nil {
+	asked.Wait()
+	return answered
+}
+
+func all(answered []bool) bool { return !slices.Contains(answered, false) }
+
+// better tells whether one client reaches all partitions that another does, and more.
+func better(one, other []bool) bool {
+	more := false
+	for id := range one {
+		if other[id] && !one[id] {
 			return false
 		}
+		more = more || one[id] && !other[id]
 	}
-	return true
+	return more
 }

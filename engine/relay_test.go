@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,9 +39,38 @@ func TestAClientOfADeadServerStays(t *testing.T) {
 	r, ok := client.(*relay)
 	require.True(t, ok)
 	before := r.now()
-	require.True(t, e.reaches(t.Context(), before))
+	require.True(t, all(e.reached(t.Context(), before)))
 	require.NoError(t, server.Kill())
-	require.False(t, e.reaches(t.Context(), before))
+	require.False(t, all(e.reached(t.Context(), before)))
 	require.False(t, e.renew(t.Context(), r))
 	require.Same(t, before, r.now())
+}
+
+// Of two servers one is away for good, and the client has lost its way to the other: a new one is put in force all the same.
+func TestABetterClientReachesMoreThanBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		fresh, now []bool
+		want       bool
+	}{
+		"all again":                        {[]bool{true, true}, []bool{false, false}, true},
+		"one is away for both":             {[]bool{true, false}, []bool{false, false}, true},
+		"no more than before":              {[]bool{true, false}, []bool{true, false}, false},
+		"another one instead":              {[]bool{true, false}, []bool{false, true}, false},
+		"nothing":                          {[]bool{false, false}, []bool{false, false}, false},
+		"it found its way in the meantime": {[]bool{true, true}, []bool{true, true}, false},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, better(c.fresh, c.now)) })
+	}
+}
+
+// A server that accepts connections and says nothing: whoever connects is back when nobody wants it any more.
+func TestConnectEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	server := devtest.Redis(t)
+	require.NoError(t, server.Pause())
+	defer func() { require.NoError(t, server.Resume()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Connect(ctx, server.URL())
+	require.ErrorIs(t, err, context.Canceled, "not by a limit of rueidis")
 }

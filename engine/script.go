@@ -78,8 +78,10 @@ func doWithin(ctx context.Context, client rueidis.CommandClient, command rueidis
 	}
 }
 
-// definiteNo are the error replies that Redis gives before a script has written anything.
+// definiteNo are the error replies that Redis gives before a script has written anything. MOVED and ASK are of a cluster's node
+// that does not have the slot, to which all keys of a call belong.
 var definiteNo = []string{
+	"MOVED ", "ASK ",
 	"NOSCRIPT", "NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "READONLY", "OOM", "MASTERDOWN",
 }
 

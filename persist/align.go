@@ -111,7 +111,7 @@ func (l *leader) drainShut(ctx context.Context, at position) (to position, whole
 		return at, false, err
 	}
 	for done := false; !done; {
-		if at, done, err = l.step(ctx, keys, at, 0); err != nil {
+		if at, done, err = l.step(ctx, keys, at, reading{shut: true}); err != nil {
 			return at, false, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +23,11 @@ type KeeperConfig struct {
 	LockTTL        time.Duration // buyer lock, to be restored by a rebuild; 0 = off
 	IdempotencyTTL time.Duration // how long a request is known by its key, to be restored by a rebuild; default 24 h
 	Logger         *slog.Logger  // nil = slog.Default()
-	Metrics        *metrics.Set  // nil = a set of its own
+
+	// Settings are those that answers depend on, by name: the processes of a ledger compare them and log what differs. nil =
+	// this one does not.
+	Settings map[string]string
+	Metrics  *metrics.Set // nil = a set of its own
 }
 
 const (
@@ -58,6 +63,7 @@ type Keeper struct {
 	metrics *keeperMetrics
 	hands   *hands
 	leads   []atomic.Bool // the partitions
+	others  *acquaintance
 }
 
 // NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
@@ -65,7 +71,7 @@ func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keepe
 	config = config.withDefaults()
 	k := &Keeper{
 		pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions()),
-		leads: make([]atomic.Bool, e.Partitions()),
+		leads: make([]atomic.Bool, e.Partitions()), others: newAcquaintance(config.Settings),
 	}
 	k.registerGauges(config.Metrics)
 	return k
@@ -257,7 +263,7 @@ func (k *Keeper) openListener(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	raw := conn.Hijack()
-	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel); err != nil {
+	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel+"; LISTEN "+settingsChannel); err != nil {
 		closeWithin(context.WithoutCancel(ctx), raw, resignTimeout)
 		return nil, err
 	}
@@ -278,18 +284,32 @@ func (k *Keeper) listenOnce(ctx context.Context, listening func()) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer closeWithin(context.WithoutCancel(ctx), raw, resignTimeout)
+	if err := k.introduce(ctx, raw, false); err != nil {
+		return err
+	}
 	listening()
 	for {
 		n, err := raw.WaitForNotification(ctx)
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
-		partition, w, err := parseAnnouncement(n.Payload)
-		if err != nil {
+		if err := k.hear(ctx, raw, n); err != nil {
 			return err
 		}
-		if partition < k.engine.Partitions() {
-			k.engine.Advance(partition, w)
-		}
 	}
+}
+
+// hear takes in what another process, or this one, announced.
+func (k *Keeper) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notification) error {
+	if n.Channel == settingsChannel {
+		return k.meet(ctx, conn, n.Payload)
+	}
+	partition, w, err := parseAnnouncement(n.Payload)
+	if err != nil {
+		return err
+	}
+	if partition < k.engine.Partitions() {
+		k.engine.Advance(partition, w)
+	}
+	return nil
 }

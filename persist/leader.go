@@ -104,7 +104,7 @@ func (l *leader) drainLast(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("drain within %s: %w", lastDrain, ctx.Err())
 		}
-		if at, done, err = l.step(ctx, keys, at, 0); err != nil {
+		if at, done, err = l.step(ctx, keys, at, reading{}); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,7 @@ func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 	// At least one step: a storm of alarms must not keep the ledger from getting anywhere.
 	for until := time.Now().Add(followInterval); time.Now().Before(until) && ctx.Err() == nil; {
 		before := at.orders
-		at, _, err = l.step(ctx, keys, at, drainBlock)
+		at, _, err = l.step(ctx, keys, at, reading{block: drainBlock})
 		switch {
 		case errors.Is(err, errMoved):
 			return nil
@@ -209,16 +209,24 @@ func (l *leader) alarmed() bool {
 	}
 }
 
+// reading is how a log is read.
+type reading struct {
+	block time.Duration // for which entries are waited for
+	// shut says that the namespace is shut, so nobody adds to what is there: it is drained whatever the server's history, for
+	// that is what it is brought in line by.
+	shut bool
+}
+
 // step drains what is there, up to a batch, and returns the position after it. done is true where nothing was.
-func (l *leader) step(ctx context.Context, keys engine.Keys, at position, block time.Duration) (to position, done bool, err error) {
-	read, err := l.ahead.take(at.sequence, func(after uint64) (portion, error) { return l.readLog(ctx, keys, after, block) })
+func (l *leader) step(ctx context.Context, keys engine.Keys, at position, how reading) (to position, done bool, err error) {
+	read, err := l.ahead.take(at.sequence, func(after uint64) (portion, error) { return l.readLog(ctx, keys, after, how.block) })
 	if err != nil || len(read.entries) == 0 {
 		return at, err == nil, err
 	}
 	if !contiguous(read.entries, at.sequence) {
 		return at, false, errGap
 	}
-	if read.replid != at.epoch.Replid && block > 0 {
+	if read.replid != at.epoch.Replid && !how.shut {
 		return at, false, fmt.Errorf("partition %d: %w", l.partition, errOtherHistory)
 	}
 	if read.more {

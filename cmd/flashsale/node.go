@@ -189,7 +189,7 @@ func (n *node) assemble(s *serveCmd) {
 	n.store = persist.NewStore(n.pool, n.engine)
 	n.keeper = persist.NewKeeper(n.pool, n.engine, persist.KeeperConfig{
 		BatchOrders: s.DrainBatch, OrderGrace: s.OrderGrace, LockTTL: time.Duration(s.LockTTL) * time.Millisecond,
-		IdempotencyTTL: s.IdempotencyTTL, Metrics: n.metrics,
+		IdempotencyTTL: s.IdempotencyTTL, Metrics: n.metrics, Settings: s.shared(),
 	})
 	n.store.WatchDrain(n.keeper)
 	n.watch = persist.NewReconcileWatch(n.pool, n.metrics)

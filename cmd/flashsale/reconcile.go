@@ -123,6 +123,7 @@ func (c *reconcileCmd) onStores(ctx context.Context, pool *pgxpool.Pool, redis r
 	}
 	keeper := persist.NewKeeper(pool, e, persist.KeeperConfig{
 		BatchOrders: c.DrainBatch, OrderGrace: c.OrderGrace, LockTTL: config.LockTTL, IdempotencyTTL: config.KeyTTL,
+		Settings: c.shared(),
 	})
 	return runInOrder(ctx, func(ctx context.Context) error { return c.work(ctx, pool, e) }, keeper.Run)
 }

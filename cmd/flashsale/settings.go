@@ -60,6 +60,15 @@ type hot struct {
 	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000"`
 }
 
+// shared are the settings that must be the same in every process of a ledger, or the answers depend on who is asked.
+func (h *hot) shared() map[string]string {
+	return map[string]string{
+		"REDIS_PREFIX": h.RedisPrefix, "LOCK_TTL": strconv.Itoa(h.LockTTL), "REQUEST_TIMEOUT": h.RequestTimeout.String(),
+		"HOLD_MAX": h.HoldMax.String(), "HOLD_TOTAL": h.HoldTotal.String(), "HOLD_EXTENSIONS": strconv.Itoa(h.HoldExtensions),
+		"HOLD_LATE": h.HoldLate.String(), "IDEMPOTENCY_TTL": h.IdempotencyTTL.String(), "ORDER_GRACE": h.OrderGrace.String(),
+	}
+}
+
 // guards are the settings of what one client may ask for.
 type guards struct {
 	RateLimitAddress string `env:"RATE_LIMIT_ADDRESS" group:"HTTP" help:"Requests of one client address, as 50/s or 600/m:20 (after the colon: how many at once). Default: no limit." placeholder:"LIMIT"`

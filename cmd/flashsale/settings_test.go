@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -229,4 +230,17 @@ func TestPartitionsThatCannotBeAreRefused(t *testing.T) {
 
 func TestErrorsAreOneLine(t *testing.T) {
 	require.Equal(t, "connect: a refused b refused", oneLine(errors.New("connect:\n\ta refused\n\tb refused")))
+}
+
+// What processes compare are settings, by the names that people know.
+func TestSettingsThatProcessesCompareAreSettings(t *testing.T) {
+	names := make(map[string]bool)
+	for field := range reflect.TypeFor[hot]().Fields() {
+		names[field.Tag.Get("env")] = true
+	}
+	var h hot
+	for name := range h.shared() {
+		require.True(t, names[name], name)
+	}
+	require.Len(t, h.shared(), 9)
 }
