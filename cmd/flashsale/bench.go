@@ -17,6 +17,7 @@ type benchCmd struct {
 	Run     benchRun     `cmd:"" default:"withargs" help:"Sell to a crowd, measure, and prove that it was sold exactly. The default."`
 	Compare benchCompare `cmd:"" help:"The engine against what one would use instead, on the same servers in the same run."`
 	Redis   benchRedis   `cmd:"" help:"What an order costs Redis: CPU by the size of a batch, and memory."`
+	Watch   benchWatch   `cmd:"" help:"Open many clients of the stream, as dashboards on many screens are: to see what they cost a sale beside them."`
 	Tour    benchTour    `cmd:"" help:"All of it on a service of its own, in some minutes, with one page to show for it."`
 	Floor   benchFloor   `cmd:"" help:"Serve answers that cost nothing: the floor that throughput is measured against."`
 }

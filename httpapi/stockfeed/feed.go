@@ -7,6 +7,7 @@ package stockfeed
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type Config struct {
 	WriteWait   time.Duration // for one event to be written; default 5 s
 
 	Metrics *metrics.Set // nil = a set of its own
+	Logger  *slog.Logger // nil = slog.Default()
 }
 
 const (
@@ -49,6 +51,9 @@ func (c Config) withDefaults() Config {
 	c.WriteWait = orDefault(c.WriteWait, defaultWriteWait)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	return c
 }
@@ -193,7 +198,8 @@ var unavailable = []byte("event: unavailable\ndata: {\"detail\":\"the stock can'
 // frame reads a product and returns the event that tells how it is.
 func (f *Feed) frame(product string) (event []byte) {
 	defer func() {
-		if recover() != nil { // nothing else would catch it on this goroutine
+		if cause := recover(); cause != nil { // nothing else would catch it on this goroutine
+			f.config.Logger.Error("stock stream", "product", product, "panic", cause)
 			event = unavailable
 		}
 	}()

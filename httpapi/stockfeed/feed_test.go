@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -44,6 +45,9 @@ func open(t *testing.T, config stockfeed.Config) *shop {
 	config.Interval = interval
 	config.Read = func(_ context.Context, product string) ([]byte, error) {
 		s.reads.Add(1)
+		if product == "broken" {
+			panic("no such drawer")
+		}
 		if s.away.Load() {
 			return nil, errors.New("no store")
 		}
@@ -167,6 +171,15 @@ func TestAStoreThatIsAwayIsToldOnce(t *testing.T) {
 	require.Equal(t, ": nothing new", b.next(), "it is not told again")
 	s.away.Store(false)
 	b.await(`event: stock|data: {"lamp":0}`)
+}
+
+// A fault of ours is for the log; whoever watches another product does not notice.
+func TestAPanicIsLogged(t *testing.T) {
+	var log devtest.Output
+	s := open(t, stockfeed.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.watch("broken").await(`event: unavailable|data: {"detail":"the stock can't be read right now"}`)
+	s.watch("lamp").await(`event: stock|data: {"lamp":0}`)
+	require.Contains(t, log.String(), `product=broken panic="no such drawer"`)
 }
 
 func TestThereIsRoomForSoMany(t *testing.T) {
