@@ -14,7 +14,7 @@ TEST_FLAGS := -timeout 10m -shuffle=on
 RACE       := $(if $(filter true,$(CI)),race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race test-faults test-faults-disk lint cover bench build migrate up down clean deps test-deps
+.PHONY: help run test test-race test-faults test-faults-disk pictures lint cover bench build migrate up down clean deps test-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-faults: test-deps ## break a running shop on purpose: SEED=, DURATION=10m
 
 test-faults-disk: test-deps ## fill Redis' disk in the middle of a sale; needs root, to mount a small one
 	go test -count=1 -timeout 10m -v -tags disk -run FullDisk ./internal/faults
+
+pictures: test-deps ## take the pictures of the docs again, of a sale of two minutes
+	go test -count=1 -timeout 10m -tags pictures -run Pictures ./cmd/flashsale
 
 lint: $(GOLANGCI_LINT) ## check formatting, style and go.mod
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...

@@ -105,6 +105,9 @@ func (c *crowd) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	socket, answer, err := websocket.DefaultDialer.DialContext(ctx, c.address, c.header)
+	if answer != nil {
+		defer answer.Body.Close()
+	}
 	if err != nil {
 		if answer != nil {
 			return fmt.Errorf("watch %s: status %d: %w", c.address, answer.StatusCode, err)
