@@ -161,6 +161,15 @@ type trackedConn struct {
 	writing  *deadline
 }
 
+// SetWriteBuffer bounds what the kernel keeps of what the client has not read.
+func (c *trackedConn) SetWriteBuffer(bytes int) error {
+	bounded, ok := c.Conn.(interface{ SetWriteBuffer(bytes int) error })
+	if !ok {
+		return nil
+	}
+	return bounded.SetWriteBuffer(bytes) //nolint:wrapcheck // as the connection says it
+}
+
 // A connection either has a client that spoke or is doomed, never both: what is read after the server has decided to
 // close it is not acted upon, for nobody could be answered.
 const (

@@ -15,6 +15,9 @@ const (
 	maxMessage  = 1024 // bytes
 	maxMessages = 20   // a second
 	maxQueued   = 32   // messages that it has not read: more than it may ask for at once
+
+	// maxUnderWay is what the kernel keeps for a client that does not read, in bytes, about: by itself it would be megabytes.
+	maxUnderWay = 256 << 10
 )
 
 // MaxMessage is the longest message that a client may send, in bytes.
@@ -42,8 +45,12 @@ type parting struct {
 }
 
 func newClient(h *Hub, socket *websocket.Conn, permit Permit) *client {
+	conn := below(socket.NetConn())
+	if bounded, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = bounded.SetWriteBuffer(maxUnderWay) // without it the client costs more, and is dropped later
+	}
 	return &client{
-		hub: h, socket: socket, below: below(socket.NetConn()), permit: permit,
+		hub: h, socket: socket, below: conn, permit: permit,
 		queue: make(chan *websocket.PreparedMessage, maxQueued), farewell: make(chan parting, 1), gone: make(chan struct{}),
 	}
 }

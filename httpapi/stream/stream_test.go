@@ -272,6 +272,16 @@ func TestASlowClientIsDropped(t *testing.T) {
 	})
 }
 
+// Nor does it cost what the kernel would take for it, megabytes each: what is under way to a client is bounded too.
+func TestASlowClientHasLittleUnderWay(t *testing.T) {
+	const padding, queued, underWay = 16 << 10, 32, 2 << 20 // bytes, messages, bytes
+	s := open(t, stream.Config{WriteWait: time.Minute})
+	s.padding.Store(padding)
+	s.send(s.dial(), subscribe)
+	s.eventually("the client to be dropped", func() bool { return s.dropped("slow") == 1 })
+	require.Less(t, s.made.Load(), int64(queued+underWay/padding))
+}
+
 func TestWhoDoesNotAnswerPingsIsGone(t *testing.T) {
 	s := open(t, stream.Config{PingEvery: interval, WriteWait: interval})
 	silent, talking := s.dial(), s.dial()
