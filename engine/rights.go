@@ -11,7 +11,7 @@ import (
 // rightsKey is a key that nothing is written to.
 func rightsKey(prefix string) string { return prefix + ":{p00}:rights" }
 
-// rights are the commands that the engine and its scripts need, each as it may be called on a key. A script that may not run
+// rights are the commands that the engine, its scripts and a reconciliation need, each as it may be called on a key. A script that may not run
 // one would find out after it had written.
 func rights(key string) [][]string {
 	return [][]string{
@@ -39,6 +39,7 @@ func rights(key string) [][]string {
 		{"ZCARD", key},
 		{"ZRANGE", key, "0", "1"},
 		{"ZREM", key, "m"},
+		{"ZSCAN", key, "0"},
 	}
 }
 

@@ -209,6 +209,10 @@ func TestTheServiceNeedsNoMoreThanItsRedisUserMayDo(t *testing.T) {
 		return stores.count(t, `SELECT count(*) FROM orders WHERE status <> 'pending'`) == 3
 	})
 	require.Contains(t, p.scrape(), "flashsale_sample_failures_total 0\n")
+	for _, args := range [][]string{nil, {"--rebuild"}} {
+		compared := runReconcile(t, env, args...)
+		require.Zero(t, compared.code, "reconcile %v as the same user: %s%s", args, compared.output, compared.problems)
+	}
 	p.interrupt()
 
 	p = start(t, nil, env...) // adopts, which rewrites the append-only file
