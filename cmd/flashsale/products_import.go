@@ -121,7 +121,7 @@ func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, fo
 // record imports what was found good, and waits for a server to take it.
 func (p *productsImport) record(ctx context.Context, pool *pgxpool.Pool, rows []sheet.Row) error {
 	if p.DryRun || len(rows) == 0 {
-		say(os.Stdout, "%d products, nothing is wrong; nothing was recorded\n", len(rows))
+		say(os.Stdout, "%s, nothing is wrong; nothing was recorded\n", countText(len(rows), "product"))
 		return nil
 	}
 	products, actor := make([]engine.NewProduct, len(rows)), p.actor()
@@ -131,7 +131,7 @@ func (p *productsImport) record(ctx context.Context, pool *pgxpool.Pool, rows []
 	if err := persist.ImportProducts(ctx, pool, p.Partitions, products); err != nil {
 		return explainImport(err)
 	}
-	say(os.Stdout, "%d products are recorded in the ledger\n", len(products))
+	say(os.Stdout, "recorded in the ledger: %s\n", countText(len(products), "product"))
 	return awaitTaken(ctx, pool, products, p.Wait)
 }
 

@@ -77,7 +77,7 @@ func TestProductsAreImportedIntoARunningService(t *testing.T) {
 
 	done := runProducts(t, s.env(), "", "import", "--reason=the sale", file)
 	require.Zero(t, done.code, done.problems)
-	require.Equal(t, "2000 products are recorded in the ledger\nOf 2000 products: 2000 are on sale.\n", done.output)
+	require.Equal(t, "recorded in the ledger: 2000 products\nOf 2000 products: 2000 are on sale.\n", done.output)
 	require.Contains(t, done.problems, "taken by a server: 2000 of 2000\n")
 	for i := range 20 {
 		status, a := p.order(fmt.Sprint("lamp-", i*100), "ann")

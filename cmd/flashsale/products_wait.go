@@ -74,7 +74,7 @@ func describeSale(products []engine.NewProduct, untaken []string, now time.Time)
 			parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
 		}
 	}
-	return fmt.Sprintf("Of %d products: %s.", len(products), strings.Join(parts, "; "))
+	return fmt.Sprintf("Of %s: %s.", countText(len(products), "product"), strings.Join(parts, "; "))
 }
 
 // What is said of products.
