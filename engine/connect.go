@@ -44,20 +44,25 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkServer(ctx, client); err != nil {
+	if err := checkServers(ctx, client, warnUnkept); err != nil {
 		client.Close()
 		return nil, err
 	}
 	return client, nil
 }
 
-// checkServer refuses servers that can't keep the promises: too old, or evicting keys. A node of a cluster that is away is
-// no reason not to start as long as another one answers.
-func checkServer(ctx context.Context, client rueidis.Client) error {
+func warnUnkept(address string) {
+	slog.Warn("redis keeps no append-only file: a crash loses every order that is not in the ledger yet; set appendonly yes",
+		"address", address)
+}
+
+// checkServers refuses servers that can't keep the promises: too old, or evicting keys. A node of a cluster that is away is
+// no reason not to start as long as another one answers. unkept is told of those that keep no append-only file.
+func checkServers(ctx context.Context, client rueidis.Client, unkept func(address string)) error {
 	var away error
 	answered := false
 	for address, node := range client.Nodes() {
-		err := checkNode(ctx, address, node)
+		err := checkNode(ctx, address, node, unkept)
 		switch {
 		case err == nil:
 			answered = true
@@ -73,7 +78,7 @@ func checkServer(ctx context.Context, client rueidis.Client) error {
 	return nil
 }
 
-func checkNode(ctx context.Context, address string, node rueidis.Client) error {
+func checkNode(ctx context.Context, address string, node rueidis.Client, unkept func(address string)) error {
 	info, err := doWithin(ctx, node, node.B().Info().Section("server", "memory", "persistence").Build()).ToString()
 	if err != nil {
 		return fmt.Errorf("redis %s: %w", address, err)
@@ -87,8 +92,7 @@ func checkNode(ctx context.Context, address string, node rueidis.Client) error {
 		return unfit("redis %s has version %q: %d.0 or later is needed", address, version, minRedisMajor)
 	}
 	if infoField(info, "aof_enabled") == "0" {
-		slog.Warn("redis keeps no append-only file: a crash loses every order that is not in the ledger yet; set appendonly yes",
-			"address", address)
+		unkept(address)
 	}
 	return nil
 }

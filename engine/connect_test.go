@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,25 @@ func TestConnectRefusesAnEvictingServer(t *testing.T) {
 		require.ErrorContains(t, err, policy)
 		require.ErrorContains(t, err, "set it to noeviction")
 	}
+}
+
+// A setting that is changed under a running service, or comes with a promoted replica, is told until it is put right.
+func TestAServerThatBeginsToEvictIsTold(t *testing.T) {
+	server := devtest.Redis(t, "appendonly no")
+	n := startNode(t, connectTo(t, server.URL()), Config{})
+	look := func(policy string) string {
+		n.do(t, "CONFIG", "SET", "maxmemory-policy", policy)
+		n.lookAtServers(t.Context())
+		require.True(t, n.State(0).Open, "whether to stop is for people to decide")
+		return n.State(0).Reason
+	}
+	require.Empty(t, look("noeviction"))
+	require.Equal(t, unfitReason, look("allkeys-lru"))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	n.lookAtServers(gone)
+	require.Equal(t, unfitReason, n.State(0).Reason, "no answer is no news")
+	require.Empty(t, look("noeviction"))
 }
 
 func TestConnectRefuses(t *testing.T) {

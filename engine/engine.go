@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -120,6 +121,7 @@ type Engine struct {
 	shelves    shelves
 	metrics    *engineMetrics
 	loose      loose
+	unfit      atomic.Bool // a server may forget what it has
 
 	notOffered *Error // answers orders of mode replicated where there never were enough replicas
 }
@@ -160,6 +162,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		workers.Go(func() { e.sweep(ctx, p) })
 	}
 	workers.Go(func() { e.watchClient(ctx) })
+	workers.Go(func() { e.watchFitness(ctx) })
 	<-ctx.Done()
 	for _, p := range e.partitions {
 		for _, l := range p.lanes() {

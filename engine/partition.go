@@ -199,6 +199,9 @@ func (e *Engine) State(partition int) PartitionState {
 		Status: guardStatuses[v.guard], Backlog: p.backlog(), Entries: p.entriesBehind(v), Queued: p.queued(), Watermark: p.watermark.get(),
 		Lag: p.lagNow(),
 	}
+	if e.unfit.Load() && s.Open {
+		s.Reason = unfitReason
+	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
 		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"
 	}
