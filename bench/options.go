@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -70,10 +71,10 @@ var (
 
 func (o Options) withDefaults(s *Scenario) Options { //nolint:gocritic // once a run
 	o.Scenario = s.Name
-	o.Buyers = orDefault(o.Buyers, s.defaults.Buyers)
-	o.Products = orDefault(o.Products, max(1, s.defaults.Products))
-	o.Units = orDefault(o.Units, s.defaults.Units)
-	o.HoldSeconds = orDefault(o.HoldSeconds, s.defaults.HoldSeconds)
+	o.Buyers = cmp.Or(o.Buyers, s.defaults.Buyers)
+	o.Products = cmp.Or(o.Products, max(1, s.defaults.Products))
+	o.Units = cmp.Or(o.Units, s.defaults.Units)
+	o.HoldSeconds = cmp.Or(o.HoldSeconds, s.defaults.HoldSeconds)
 	if o.Zipf == 0 {
 		o.Zipf = s.defaults.Zipf
 	}
@@ -86,11 +87,11 @@ func (o Options) withDefaults(s *Scenario) Options { //nolint:gocritic // once a
 	if o.Visits == 0 && (o.Duration == 0 || s.once) {
 		o.Visits = o.Buyers * max(1, s.visitsPerBuyer)
 	}
-	o.Connections = orDefault(o.Connections, load.DefaultConnections)
-	o.Timeout = orDefault(o.Timeout, load.DefaultTimeout)
-	o.LedgerWait = orDefault(o.LedgerWait, DefaultLedgerWait)
-	o.Lookups = orDefault(o.Lookups, DefaultLookups)
-	o.Seed = orDefault(o.Seed, 1)
+	o.Connections = cmp.Or(o.Connections, load.DefaultConnections)
+	o.Timeout = cmp.Or(o.Timeout, load.DefaultTimeout)
+	o.LedgerWait = cmp.Or(o.LedgerWait, DefaultLedgerWait)
+	o.Lookups = cmp.Or(o.Lookups, DefaultLookups)
+	o.Seed = cmp.Or(o.Seed, 1)
 	if o.Product == "" {
 		o.Product = freshProduct(time.Now())
 	}
@@ -122,14 +123,6 @@ func (o *Options) check() error {
 
 // comeOnce is true where no buyer comes a second time.
 func (o *Options) comeOnce() bool { return o.Buyers == 0 || o.Visits > 0 && o.Visits <= o.Buyers }
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
-}
 
 func freshProduct(now time.Time) string {
 	var random [4]byte

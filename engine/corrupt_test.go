@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestWhatDoesNotAddUpIsLeftAlone(t *testing.T) {
 			}
 			k := n.keys(0)
 			n.do(t, "HSET", k.Stock, "a", test.stock)
-			n.do(t, "HSET", k.Terms, "a", orDefault(test.terms, "0,1,0,0,0"))
+			n.do(t, "HSET", k.Terms, "a", cmp.Or(test.terms, "0,1,0,0,0"))
 			n.do(t, "HDEL", k.Buyers, "a|u")
 			if test.buyer != "" {
 				n.do(t, "HSET", k.Buyers, "a|u", test.buyer+",0,"+string(r.ID[:]))

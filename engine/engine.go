@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,31 +56,23 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.Prefix = orDefault(c.Prefix, defaultPrefix)
-	c.Partitions = orDefault(c.Partitions, defaultPartitions)
-	c.BatchSize = orDefault(c.BatchSize, defaultBatchSize)
-	c.InFlight = orDefault(c.InFlight, defaultInFlight)
-	c.QueueLength = orDefault(c.QueueLength, defaultQueueLength)
-	c.Timeout = orDefault(c.Timeout, defaultTimeout)
-	c.GateTTL = orDefault(c.GateTTL, maxGateTTL)
-	c.BacklogCap = orDefault(c.BacklogCap, defaultBacklogCap)
-	c.MaxHold = orDefault(c.MaxHold, defaultMaxHold)
+	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
+	c.Partitions = cmp.Or(c.Partitions, defaultPartitions)
+	c.BatchSize = cmp.Or(c.BatchSize, defaultBatchSize)
+	c.InFlight = cmp.Or(c.InFlight, defaultInFlight)
+	c.QueueLength = cmp.Or(c.QueueLength, defaultQueueLength)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.GateTTL = cmp.Or(c.GateTTL, maxGateTTL)
+	c.BacklogCap = cmp.Or(c.BacklogCap, defaultBacklogCap)
+	c.MaxHold = cmp.Or(c.MaxHold, defaultMaxHold)
 	c.MaxHoldTotal = max(c.MaxHoldTotal, c.MaxHold)
-	c.KeyTTL = orDefault(c.KeyTTL, defaultKeyTTL)
-	c.Durability = orDefault(c.Durability, DurabilityFast)
-	c.Replicas = orDefault(c.Replicas, defaultReplicas)
+	c.KeyTTL = cmp.Or(c.KeyTTL, defaultKeyTTL)
+	c.Durability = cmp.Or(c.Durability, DurabilityFast)
+	c.Replicas = cmp.Or(c.Replicas, defaultReplicas)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
 	return c
-}
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
 }
 
 func (c *Config) validate() error {

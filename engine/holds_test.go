@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func TestLateConfirm(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			quantity := orDefault(test.quantity, 3)
+			quantity := cmp.Or(test.quantity, 3)
 			require.Equal(t, []any{StatusConfirmed, quantity}, []any{done.Order.Status, done.Order.Quantity})
 			stock := n.stock(t, "a")
 			require.Equal(t, []int64{0, sold + quantity}, []int64{stock.Held, stock.Sold})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,7 @@ func (mc *machine) drain(t *rapid.T) {
 		mc.ledger.last = entry.Sequence
 		if c := entry.Change; c != nil {
 			require.NoError(t, c.Err)
-			p := orDefault(mc.ledger.products[c.Product], &Stock{})
+			p := cmp.Or(mc.ledger.products[c.Product], &Stock{})
 			require.Equal(t, p.Change+1, c.Number, "changes of %s in the log", c.Product)
 			p.Initial, p.Current, p.Change = p.Initial+c.Applied, p.Current+c.Applied, c.Number
 			mc.ledger.products[c.Product] = p

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"strconv"
 
 	"pgregory.net/rapid"
@@ -43,8 +44,8 @@ func (mc *machine) brought(t *rapid.T, id string) string {
 	latest := mc.ledger.records[id]
 	_, kept := mc.model.records[id]
 	if !kept && rapid.IntRange(0, 2).Draw(t, "a hold that only the ledger has if 2") == 2 {
-		user := orDefault(mc.ledger.orders[id].User, modelUsers[0])
-		product := orDefault(mc.ledger.orders[id].Product, "a")
+		user := cmp.Or(mc.ledger.orders[id].User, modelUsers[0])
+		product := cmp.Or(mc.ledger.orders[id].Product, "a")
 		return "p,1,1,1,1," + rapid.SampledFrom([]string{"9999999999999", "2"}).Draw(t, "its end") + ",1,1," + product + "|" + user
 	}
 	others := []string{"", "p,1", "|", "f,2,1,1,1,0,1,1,a|u", "f,2,1,1,1,0,1,1,a|v"}

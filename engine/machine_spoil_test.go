@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -35,7 +36,7 @@ func (mc *machine) spoil(t *rapid.T) {
 	case "order":
 		if id := mc.known(t); mc.model.records[id] != "" {
 			mc.spoilt[[2]string{"order", id}] = true
-			mc.put(t, mc.keys.Orders, mc.model.records, id, orDefault(garbage, "x"))
+			mc.put(t, mc.keys.Orders, mc.model.records, id, cmp.Or(garbage, "x"))
 		}
 	case "stray":
 		mc.stray(t)

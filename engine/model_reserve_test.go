@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 )
@@ -99,7 +100,7 @@ func (m *model) recordOf(id, kept string) string {
 			}
 		}
 	}
-	return orDefault(m.batch[id], kept)
+	return cmp.Or(m.batch[id], kept)
 }
 
 // appendOrders logs the orders of a batch, id and record in turn, if there are any.

@@ -32,7 +32,7 @@ func (m *model) settle(s modelSettle, batch []modelTransition) []string {
 		if record = m.recordOf(t.id, record); !ok {
 			record = t.record
 		}
-		known[t.id] = orDefault(known[t.id], record)
+		known[t.id] = cmp.Or(known[t.id], record)
 	}
 	anyDue, tight := len(m.due(s.nowMs)) > 0, false
 	var statuses strings.Builder
@@ -155,7 +155,7 @@ func modelCancel(t modelTransition, o *modelRecord, b *modelBooks) string {
 
 // modelConfirm gives back what the order holds and sells it what is confirmed, as one step.
 func modelConfirm(s modelSettle, t modelTransition, o *modelRecord, b *modelBooks) string {
-	quantity := orDefault(t.amount, o.quantity)
+	quantity := cmp.Or(t.amount, o.quantity)
 	switch {
 	case o.letter == "c" && quantity == o.quantity:
 		return "R"

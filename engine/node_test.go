@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func newNode(t testing.TB, client rueidis.Client, config Config) *node {
 	if config.Prefix == "" {
 		config.Prefix = "test"
 	}
-	config.Partitions = orDefault(config.Partitions, 1)
+	config.Partitions = cmp.Or(config.Partitions, 1)
 	e, err := New(client, config)
 	require.NoError(t, err)
 	n := &node{Engine: e, client: client}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 		e.metrics.backlogFull.Inc()
 		return ErrBacklogFull
 	}
-	r.Durability = orDefault(r.Durability, e.config.Durability)
+	r.Durability = cmp.Or(r.Durability, e.config.Durability)
 	if err := e.admit(p, r.Durability); err != nil {
 		return err
 	}

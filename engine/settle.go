@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -67,7 +68,7 @@ func (e *Engine) Settle(t *Transition, now time.Time) error {
 	if t.Action == ActionExtend { // settled once, so that a repeated attempt asks for the same
 		t.untilMs = p.clock.at(now) + t.HoldFor.Milliseconds()
 	}
-	t.Durability = orDefault(t.Durability, e.config.Durability)
+	t.Durability = cmp.Or(t.Durability, e.config.Durability)
 	if err := e.admit(p, t.Durability); err != nil {
 		return err
 	}
