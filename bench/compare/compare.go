@@ -21,6 +21,7 @@ type Options struct {
 	Rounds      int           // default 5
 	Duration    time.Duration // of each round of each contender; default 1500 ms
 	Warmup      time.Duration // before it; default 300 ms
+	Rate        float64       // orders begun a second in each round, on a schedule, for latency; 0 = closed loop, for the peak rate
 	Units       int64         // to be sold out in the end; default 300
 	Product     string        // first part of the ids of products, which must not exist yet; default bench
 
@@ -70,6 +71,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: %w", ErrOptions, errNobody)
 	case o.Rounds > maxRounds:
 		return fmt.Errorf("%w: %d rounds, at most %d", ErrOptions, o.Rounds, maxRounds)
+	case o.Rate < 0:
+		return fmt.Errorf("%w: a rate of %g", ErrOptions, o.Rate)
 	case max(o.Duration, o.Warmup) > maxDuration:
 		return fmt.Errorf("%w: a round may take %s", ErrOptions, maxDuration)
 	case o.Units > maxUnits:
@@ -105,6 +108,7 @@ type entry struct {
 	isFloor   bool
 	rounds    []round
 	failed    int64 // requests of all rounds
+	dropped   int64 // of all rounds, where there is a schedule: not sent, because they were too late
 	soldOut   bool  // exactly
 	wrong     []string
 }
@@ -139,12 +143,13 @@ func (c *comparison) say(format string, args ...any) {
 
 // round measures a contender once.
 func (c *comparison) round(ctx context.Context, e *entry, product string) error {
-	plan := load.Plan{Connections: c.Connections, Warmup: c.Warmup, Duration: c.Duration}
+	plan := load.Plan{Connections: c.Connections, Rate: c.Rate, Warmup: c.Warmup, Duration: c.Duration}
 	result, err := c.sell(ctx, e, product, endless, plan)
 	if err != nil {
 		return err
 	}
 	op := &result.Ops[0]
+	e.dropped += result.Dropped
 	e.rounds = append(e.rounds, round{
 		perSecond: result.PerSecond(op.Counts.Accepted), p50Us: quantile(op.AcceptedUs, 50), p99Us: quantile(op.AcceptedUs, 99),
 	})

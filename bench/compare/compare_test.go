@@ -151,6 +151,21 @@ func TestCompare(t *testing.T) {
 	assert.Zero(t, honest.open.Load()+forgetful.open.Load()+generous.open.Load(), "every shop is shut")
 }
 
+// At a rate that is given nobody accepts more, and latencies count from the schedule.
+func TestCompareAtARate(t *testing.T) {
+	o := small(&fronted{Rival: newScript(t), name: "honest"})
+	o.Rate, o.Duration = 200, 100*time.Millisecond
+	report, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.InDelta(t, 200, report.Rate, 0)
+	for _, row := range report.Rows {
+		assert.Less(t, row.AcceptedPerSecond, 250.0, row.Name)
+		assert.Positive(t, row.P99TimesFloor, row.Name)
+	}
+	assert.InDelta(t, 1, report.Rows[0].P99TimesFloor, 1e-9)
+	assert.True(t, report.Rows[1].SoldExactly, report.Rows[1].Wrong)
+}
+
 // TestFloorSellsNothing asks it for its books, which it has none of.
 func TestFloorSellsNothing(t *testing.T) {
 	shop, err := floor{}.Open(t.Context())
@@ -207,6 +222,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nobody to compare":   {},
 		"101 rounds":          {Engine: who, Rounds: 101},
+		"a rate of -1":        {Engine: who, Rate: -1},
 		"a round may take":    {Engine: who, Duration: time.Hour},
 		"2000000 units":       {Engine: who, Units: 2_000_000},
 		"bench options: conn": {Engine: who, Connections: 100_000},
@@ -231,7 +247,16 @@ func TestTable(t *testing.T) {
 	behind := report
 	behind.Rows = append([]Row{}, report.Rows...)
 	behind.Rows[2].EngineTimes = 0.9
-	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind} {
+	paced := report
+	paced.Rate, paced.Rows = 15_000, append([]Row{}, report.Rows...)
+	for i, times := range []float64{1, 2.91, 3.69, 610.6} {
+		paced.Rows[i].AcceptedPerSecond, paced.Rows[i].P99TimesFloor = 15_000, times
+	}
+	paced.Rows[3].AcceptedPerSecond, paced.Rows[3].Dropped = 350, 70_000
+	slow := paced
+	slow.Rows = append([]Row{}, paced.Rows...)
+	slow.Rows[1].AcceptedPerSecond = 14_000
+	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "paced": paced, "slow": slow} {
 		t.Run(name, func(t *testing.T) {
 			var page strings.Builder
 			require.NoError(t, r.WriteTable(&page))

@@ -16,6 +16,7 @@ type Report struct {
 	Connections  int     `json:"connections"`
 	Rounds       int     `json:"rounds"`
 	RoundSeconds float64 `json:"roundSeconds"`
+	Rate         float64 `json:"rate"`  // orders begun a second, on a schedule; 0 = as fast as the connections went
 	Units        int64   `json:"units"` // that each had to sell out
 	Rows         []Row   `json:"rows"`
 }
@@ -27,9 +28,11 @@ type Row struct {
 	AcceptedPerSecond float64   `json:"acceptedPerSecond"`
 	P50Us             int64     `json:"p50Us"`
 	P99Us             int64     `json:"p99Us"`
+	P99TimesFloor     float64   `json:"p99TimesFloor"`
 	OfFloor           float64   `json:"ofFloor"`
 	EngineTimes       float64   `json:"engineTimes"` // how many times as much the engine accepts
 	Failed            int64     `json:"failed"`      // requests of all rounds, neither accepted nor refused
+	Dropped           int64     `json:"dropped"`     // of all rounds, where there is a schedule: not sent, because they were too late
 	SoldExactly       bool      `json:"soldExactly"` // in every round and in the end; the floor sells nothing
 	Wrong             []string  `json:"wrong"`       // with the books
 	Rates             []float64 `json:"rates"`       // of each round
@@ -46,15 +49,17 @@ const (
 )
 
 func (c *comparison) report() Report {
-	r := Report{Connections: c.Connections, Rounds: c.Rounds, RoundSeconds: c.Duration.Seconds(), Units: c.Units}
+	r := Report{Connections: c.Connections, Rounds: c.Rounds, RoundSeconds: c.Duration.Seconds(), Rate: c.Rate, Units: c.Units}
 	for i, e := range c.entries {
 		row := Row{
 			Name: e.contender.Name(), Role: roleOf(i), Failed: e.failed, SoldExactly: e.soldOut && len(e.wrong) == 0,
-			Wrong: append([]string{}, e.wrong...),
-			P50Us: int64(median(e.each(func(r round) float64 { return float64(r.p50Us) }))),
-			P99Us: int64(median(e.each(func(r round) float64 { return float64(r.p99Us) }))),
-			Rates: e.each(func(r round) float64 { return r.perSecond }),
+			Wrong:   append([]string{}, e.wrong...),
+			Dropped: e.dropped,
+			P50Us:   int64(median(e.each(func(r round) float64 { return float64(r.p50Us) }))),
+			P99Us:   int64(median(e.p99s())),
+			Rates:   e.rates(),
 		}
+		row.P99TimesFloor = medianRatio(e.p99s(), c.entries[0].p99s())
 		row.AcceptedPerSecond = median(row.Rates)
 		row.OfFloor = medianRatio(row.Rates, c.entries[0].rates())
 		if row.Role == RoleRival {
@@ -70,6 +75,8 @@ func roleOf(entry int) Role {
 }
 
 func (e *entry) rates() []float64 { return e.each(func(r round) float64 { return r.perSecond }) }
+
+func (e *entry) p99s() []float64 { return e.each(func(r round) float64 { return float64(r.p99Us) }) }
 
 func (e *entry) each(figure func(round) float64) []float64 {
 	figures := make([]float64, len(e.rounds))
@@ -104,13 +111,27 @@ func median(values []float64) float64 {
 
 // Verdict says in one line how the engine did.
 func (r *Report) Verdict() string {
+	var engine Row
+	for i := range r.Rows {
+		if r.Rows[i].Role == RoleEngine {
+			engine = r.Rows[i]
+		}
+	}
+	switch {
+	case !engine.SoldExactly:
+		return "NOT PROVEN: the engine did not sell exactly, or the comparison did not come to its end"
+	case r.Rate > 0:
+		return r.verdictOnLatency(&engine)
+	}
+	return r.verdictOnRate()
+}
+
+// verdictOnRate compares with the rivals.
+func (r *Report) verdictOnRate() string {
 	var times []string
-	behind, exact := 0, false
+	behind := 0
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Role == RoleEngine {
-			exact = row.SoldExactly
-		}
 		if row.Role != RoleRival || row.EngineTimes == 0 {
 			continue
 		}
@@ -119,13 +140,21 @@ func (r *Report) Verdict() string {
 			behind++
 		}
 	}
-	switch {
-	case !exact:
-		return "NOT PROVEN: the engine did not sell exactly, or the comparison did not come to its end"
-	case behind > 0:
+	if behind > 0 {
 		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, len(times), strings.Join(times, ", "))
 	}
 	return "the engine is ahead of all: " + strings.Join(times, ", ")
+}
+
+// keptUp is the part of a rate that has to be accepted for latencies at that rate to mean anything.
+const keptUp = 0.98
+
+// verdictOnLatency compares with the floor: at a rate that is given nobody accepts more than that.
+func (r *Report) verdictOnLatency(engine *Row) string {
+	if engine.Dropped > 0 || engine.AcceptedPerSecond < keptUp*r.Rate {
+		return fmt.Sprintf("the engine did not keep up with %.0f a second: %.0f accepted", r.Rate, engine.AcceptedPerSecond)
+	}
+	return fmt.Sprintf("at %.0f a second the engine's p99 is %s × the floor's", r.Rate, figure(engine.P99TimesFloor))
 }
 
 // figure writes a ratio with as many digits as say something.
@@ -150,8 +179,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 			fmt.Fprintf(&page, "  - %s: %s\n", r.Rows[i].Name, wrong)
 		}
 	}
-	fmt.Fprintf(&page, "\n%s\n%d connections, medians of %d rounds of %.1f s in turn; every buyer comes once, for one unit; last, each sold out %d\n",
-		r.figures(), r.Connections, r.Rounds, r.RoundSeconds, r.Units)
+	fmt.Fprintf(&page, "\n%s\n%d connections%s, medians of %d rounds of %.1f s in turn; every buyer comes once, for one unit; last, each sold out %d\n",
+		r.figures(), r.Connections, r.schedule(), r.Rounds, r.RoundSeconds, r.Units)
 	page.WriteString("the engine drains into Postgres meanwhile; the rivals keep what they sold where they sold it\n\n" + r.bars())
 	if _, err := io.WriteString(w, page.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
@@ -159,26 +188,40 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return nil
 }
 
+func (r *Report) schedule() string {
+	if r.Rate == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %.0f orders a second on a schedule, latencies from when they were due", r.Rate)
+}
+
 func (r *Report) figures() string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "of the floor", "engine is ×", "failed", "sold exactly"})
+	if r.Rate > 0 {
+		t.ResetHeaders()
+		t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "p99 ÷ floor's", "dropped", "failed", "sold exactly"})
+	}
 	var configs []table.ColumnConfig
 	for number := 2; number <= 8; number++ {
 		configs = append(configs, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(configs)
 	for i := range r.Rows {
-		t.AppendRow(r.Rows[i].cells())
+		t.AppendRow(r.Rows[i].cells(r.Rate > 0))
 	}
 	return t.Render()
 }
 
-func (row *Row) cells() table.Row {
-	times, exactly := "", "NO"
-	if row.EngineTimes > 0 {
-		times = figure(row.EngineTimes)
+func (row *Row) cells(scheduled bool) table.Row {
+	ratio, beside, exactly := figure(row.OfFloor), "", "NO"
+	switch {
+	case scheduled:
+		ratio, beside = figure(row.P99TimesFloor), fmt.Sprint(row.Dropped)
+	case row.EngineTimes > 0:
+		beside = figure(row.EngineTimes)
 	}
 	switch {
 	case row.Role == RoleFloor:
@@ -188,24 +231,28 @@ func (row *Row) cells() table.Row {
 	}
 	return table.Row{
 		row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), fmt.Sprintf("%.2f", float64(row.P50Us)/1000),
-		fmt.Sprintf("%.2f", float64(row.P99Us)/1000), figure(row.OfFloor), times, row.Failed, exactly,
+		fmt.Sprintf("%.2f", float64(row.P99Us)/1000), ratio, beside, row.Failed, exactly,
 	}
 }
 
 // barWidth is that of the longest bar, in characters.
 const barWidth = 50
 
-// bars draw the rates, to eighths of a character.
+// bars draw the rates, or the slowest percent where the rate is given, to eighths of a character.
 func (r *Report) bars() string {
-	longest, fastest := 0, 0.0
+	value, unit := func(row *Row) float64 { return row.AcceptedPerSecond }, "%.0f"
+	if r.Rate > 0 {
+		value, unit = func(row *Row) float64 { return float64(row.P99Us) / 1000 }, "%.2f ms"
+	}
+	longest, most := 0, 0.0
 	for i := range r.Rows {
 		longest = max(longest, len([]rune(r.Rows[i].Name)))
-		fastest = max(fastest, r.Rows[i].AcceptedPerSecond)
+		most = max(most, value(&r.Rows[i]))
 	}
 	var b strings.Builder
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		fmt.Fprintf(&b, "%-*s %s %.0f\n", longest, row.Name, bar(row.AcceptedPerSecond, fastest), row.AcceptedPerSecond)
+		fmt.Fprintf(&b, "%-*s %s "+unit+"\n", longest, row.Name, bar(value(row), most), value(row))
 	}
 	return b.String()
 }

@@ -25,6 +25,7 @@ type benchCompare struct {
 	Connections int           `help:"Connections, each with one request under way." default:"64"`
 	Rounds      int           `help:"How often each is measured, in turn; the medians count." default:"5"`
 	Duration    time.Duration `help:"Of each round of each." default:"1500ms"`
+	Rate        float64       `help:"Orders begun a second, on a schedule, to compare latencies. Default: as fast as the connections go." placeholder:"N"`
 	Units       int64         `help:"What each has to sell out in the end." default:"300"`
 	JSON        bool          `help:"Print the report as JSON."`
 }
@@ -85,8 +86,8 @@ func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err 
 	b.DatabaseURL = database.url
 	return compare.Run(ctx, compare.Options{
 		Engine: &engineContender{stores: b.stores, hot: b.hot},
-		Rivals: b.rivals(client, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration, Units: b.Units,
-		Out: os.Stderr,
+		Rivals: b.rivals(client, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration,
+		Rate: b.Rate, Units: b.Units, Out: os.Stderr,
 	})
 }
 
