@@ -58,7 +58,7 @@ func (r *refusal) finding() Finding {
 	return Finding{
 		Class: BrokenPromise, Partition: r.partition, Product: r.product, User: r.user, Order: r.order.String(),
 		Redis:  "granted " + unitsText(r.quantity) + "; the buyer may have been told yes",
-		Ledger: fmt.Sprintf("refused it at %s: %s", r.since, r.reason), Meaning: meaningBroken,
+		Ledger: r.reason + ", at " + r.since, Meaning: meaningBroken,
 		fix: fix{how: howBroken},
 	}
 }

@@ -64,7 +64,7 @@ func (report *Report) merge(again *Report) (more bool) {
 		}
 		if f.Outcome = report.Findings[at].Outcome; report.Findings[at].fix.done {
 			f.Outcome = "still there after: " + f.Outcome
-			more = more || f.fix.kind != fixByHand
+			more = more || f.fix.kind == fixRecount // what was counted may have been repaired since
 		}
 		report.Findings[at] = f
 	}

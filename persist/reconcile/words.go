@@ -191,25 +191,26 @@ func termsText(terms string) string {
 			return fmt.Sprintf("has the terms %.80q, which nobody can read", terms)
 		}
 	}
-	onSale := "off sale"
+	sale, limit, hold := "switched off", "any number a buyer", "no longest hold"
 	if n[1] == 1 {
-		onSale = "on sale"
+		sale = "on sale"
 	}
-	return fmt.Sprintf("%s from %s to %s, %s a buyer, holds up to %s", onSale, instantText(n[2]), instantText(n[3]), orNone(n[0], unitsText(n[0])),
-		orNone(n[4], (time.Duration(n[4])*time.Millisecond).String()))
+	if n[2] != 0 {
+		sale += " from " + instantText(n[2])
+	}
+	if n[3] != 0 {
+		sale += " until " + instantText(n[3])
+	}
+	if n[0] != 0 {
+		limit = "at most " + unitsText(n[0]) + " a buyer"
+	}
+	if n[4] != 0 {
+		hold = "holds up to " + (time.Duration(n[4]) * time.Millisecond).String()
+	}
+	return sale + ", " + limit + ", " + hold
 }
 
-func instantText(ms int64) string {
-	return orNone(ms, time.UnixMilli(ms).UTC().Format(time.RFC3339))
-}
-
-// orNone puts a limit into words; 0 is none.
-func orNone(n int64, text string) string {
-	if n == 0 {
-		return "any"
-	}
-	return text
-}
+func instantText(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
 
 // rowsOfNobody tells that rows are missing, or too many, of buyers whom nobody knows.
 func (p *productFact) rowsOfNobody(partition int) Finding {
