@@ -3,6 +3,7 @@
 import { big, clock, count, element, find, percent, put, rate, span } from "./format.js";
 
 const trail = 60; // points of a sparkline, a second each
+const armedMs = 5000; // within which a sale that is to be closed must be closed again
 const sellOutSoon = 3600; // seconds within which it is worth saying when
 
 const rows = new Map(); // id -> row
@@ -105,7 +106,16 @@ function showRow(row) {
   const left = perSecond > 0 ? p.currentStock / perSecond : Infinity;
   put(row.pace, perSecond <= 0 || p.currentStock === 0 ? "" : `−${rate(perSecond)}/s` + (left < sellOutSoon ? ` · gone in ${span(left)}` : ""));
   drawTrail(row);
-  put(row.toggle, p.flashSaleActive ? "Close sale" : "Open sale");
+  showToggle(row);
+}
+
+// isArmed tells whether the button was pressed a moment ago: one press too many must not close a sale.
+const isArmed = (row) => Date.now() - row.armedAt < armedMs;
+
+function showToggle(row) {
+  const armed = row.product.flashSaleActive && isArmed(row);
+  put(row.toggle, armed ? "Press again to close" : row.product.flashSaleActive ? "Close sale" : "Open sale");
+  row.toggle.className = armed ? "armed" : "";
 }
 
 function drawTrail(row) {
@@ -121,7 +131,7 @@ function drawTrail(row) {
 }
 
 function makeRow(id) {
-  const row = { product: { id }, trail: [], node: element("li", "product") };
+  const row = { product: { id }, trail: [], armedAt: 0, node: element("li", "product") };
   row.node.dataset.id = id;
   row.name = element("span", "name");
   row.id = element("span", "id quiet");
@@ -156,6 +166,13 @@ function controls(row) {
   row.toggle.type = "button";
   row.toggle.addEventListener("click", () => {
     const open = !row.product.flashSaleActive;
+    if (!open && !isArmed(row)) {
+      row.armedAt = Date.now();
+      showToggle(row);
+      setTimeout(showToggle, armedMs, row);
+      return;
+    }
+    row.armedAt = 0;
     act(row, { flashSaleActive: open, reason: "dashboard" }, (p) => `The sale of ${p.name} is ${open ? "open" : "closed"}.`, true);
   });
   const label = element("label");

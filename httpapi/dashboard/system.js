@@ -81,5 +81,6 @@ function showReconciliation(run) {
   line.append(element("i", "dot"), element("b", "", good ? "clean" : run.outcome === "drift" ? drift : "could not be finished"));
   const when = element("p", old ? "warn" : "quiet", `${span(run.ageSeconds)} ago, ${old ? run.finishedAt.slice(0, 10) : "at " + clock(run.finishedAt)}`);
   box.replaceChildren(line, when);
+  if (!good) box.append(element("p", "quiet", `flashsale reconcile says ${run.outcome === "drift" ? "which" : "why"}`));
   if (run.repaired) box.append(element("p", "quiet", `${count(run.repaired)} repaired`));
 }
