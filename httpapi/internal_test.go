@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -236,4 +238,21 @@ func FuzzAppendString(f *testing.F) {
 			require.Equal(t, text, back)
 		}
 	})
+}
+
+// Between the look whether there is room and the moment that a client is served others may come: it is told, not just cut off.
+func TestWhoComesBesideTheLastBuyerIsTold(t *testing.T) {
+	s := New(Deps{}, Config{})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.feed.Run(over) // no room from now on
+	here, there := net.Pipe()
+	require.NoError(t, here.SetDeadline(time.Now().Add(10*time.Second)))
+	go func() {
+		s.serveStock(there, nil, "lamp")
+		_ = there.Close()
+	}()
+	told, err := io.ReadAll(here)
+	require.NoError(t, err)
+	require.Contains(t, string(told), "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n")
 }

@@ -51,8 +51,17 @@ func (s *Server) getStockStream(ctx *fasthttp.RequestCtx) {
 		if cover, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
 			conn = cover.UnsafeConn() // closing fasthttp's cover of it does nothing
 		}
-		s.feed.Serve(conn, head, id)
+		s.serveStock(conn, head, id)
 	})
+}
+
+// noRoomLeft is told to who came at the same time as the last one that there was room for.
+var noRoomLeft = []byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+func (s *Server) serveStock(conn net.Conn, head []byte, id string) {
+	if !s.feed.Serve(conn, head, id) {
+		_, _ = conn.Write(noRoomLeft) // fasthttp closes it
+	}
 }
 
 // mayLookAt says why a product's stock is not told, if it is not.

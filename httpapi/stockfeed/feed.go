@@ -127,11 +127,12 @@ func (f *Feed) Run(ctx context.Context) {
 }
 
 // Serve sends a client the head of the answer, how the product is, and every change, until it goes or the feed ends. The
-// connection is the one below fasthttp's cover, closed by whoever comes first.
-func (f *Feed) Serve(conn net.Conn, head []byte, product string) {
+// connection is the one below fasthttp's cover, closed by whoever comes first. It returns false, and has sent nothing, where
+// there is no room.
+func (f *Feed) Serve(conn net.Conn, head []byte, product string) bool {
 	s, turn := f.enter(conn, product)
 	if s == nil {
-		return
+		return false
 	}
 	defer f.leave(conn, s)
 	gone := make(chan struct{})
@@ -144,6 +145,7 @@ func (f *Feed) Serve(conn net.Conn, head []byte, product string) {
 	c.write(head, s)
 	_ = conn.Close()
 	listener.Wait()
+	return true
 }
 
 // enter returns the product's shelf, with a reader, and the number of the client; nil = there is no room.
