@@ -96,6 +96,7 @@ func TestModeLedgerWithoutADrainerIsUnknown(t *testing.T) {
 	r, err := n.buyAs(engine.DurabilityLedger, "lamp", "ann", "key")
 	require.ErrorIs(t, err, engine.ErrOutcomeUnknown)
 	require.Less(t, time.Since(began), 2*time.Second)
+	eventually(t, "the order to have waited for longer than a request may", func() bool { return n.State(0).Lag > s.config.Timeout })
 	_, err = n.buyAs(engine.DurabilityLedger, "lamp", "bob", "")
 	require.ErrorIs(t, err, engine.ErrLedgerBehind, "by now it is known that it would wait in vain")
 	release()
