@@ -37,7 +37,7 @@ test-faults: test-deps ## break a running shop on purpose: SEED=, DURATION=10m
 test-faults-disk: test-deps ## fill Redis' disk in the middle of a sale; needs root, to mount a small one
 	go test -count=1 -timeout 10m -v -tags disk -run FullDisk ./internal/faults
 
-pictures: test-deps ## take the pictures of the docs again, of a sale of two minutes
+pictures: test-deps ## take the pictures of the docs again, of a sale of a minute
 	go test -count=1 -timeout 10m -tags pictures -run Pictures ./cmd/flashsale
 
 lint: $(GOLANGCI_LINT) ## check formatting, style and go.mod

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPictures takes the pictures that the docs show, of a sale that goes on for two minutes: `make pictures`.
+// TestPictures takes the pictures that the docs show, of a sale that goes on for a minute: `make pictures`.
 func TestPictures(t *testing.T) {
 	dir := developmentFolder(t)
 	p := start(t, []string{"--dev"}, "DATA_DIR="+dir, "LOCK_TTL=0")
@@ -27,10 +27,10 @@ func TestPictures(t *testing.T) {
 		return status == http.StatusOK
 	})
 	for _, product := range []string{
-		`{"id":"aurora-runner","name":"Aurora Runner, mint","price":129,"initialStock":16000}`,
-		`{"id":"concert-berlin","name":"Concert Berlin, 14 May","price":89,"initialStock":4000,"perUserLimit":2}`,
+		`{"id":"aurora-runner","name":"Aurora Runner, mint","price":129,"initialStock":6000}`,
+		`{"id":"concert-berlin","name":"Concert Berlin, 14 May","price":89,"initialStock":1500,"perUserLimit":2}`,
 		`{"id":"console-x","name":"Console X, 1 TB","price":499,"initialStock":600,"perUserLimit":1}`,
-		`{"id":"lamp","name":"Paper lamp","price":39,"initialStock":12000}`,
+		`{"id":"lamp","name":"Paper lamp","price":39,"initialStock":9000}`,
 		`{"id":"old-stock","name":"Old stock","price":9,"initialStock":900,"flashSaleActive":false}`,
 		fmt.Sprintf(`{"id":"winter-coat","name":"Winter coat","price":199,"initialStock":500,"startsAt":%q}`,
 			time.Now().Add(200*time.Minute).UTC().Format(time.RFC3339)),
@@ -46,16 +46,16 @@ func TestPictures(t *testing.T) {
 
 	stop := p.visitors()
 	defer stop()
-	board.during(30 * time.Second)
+	board.during(12 * time.Second)
 	shop.click(`.product[data-id="demo"] .buy`)
 	shop.awaitText("#orders .order .how", "in the ledger$")
 	shop.click(`.product[data-id="aurora-runner"] .hold`)
 	shop.awaitText("#orders .order .how", "^held .* in the ledger$")
 	shop.picture("demo.png", chromedp.CaptureScreenshot())
-	board.during(75 * time.Second)
+	board.during(32 * time.Second)
 	require.Zero(t, runReconcile(t, []string{"DATA_DIR=" + dir}, "--dev").code)
 	board.awaitText("#reconcile", "^clean")
-	board.during(15 * time.Second)
+	board.during(8 * time.Second)
 
 	if board.eval("document.documentElement.dataset.theme") == "light" {
 		board.do(chromedp.KeyEvent("t"))
@@ -64,7 +64,7 @@ func TestPictures(t *testing.T) {
 	board.do(chromedp.KeyEvent("t"))
 	board.picture("dashboard-light.png", chromedp.CaptureScreenshot())
 	board.do(chromedp.KeyEvent("t"), chromedp.EmulateViewport(390, 844))
-	board.during(3 * time.Second)
+	board.during(2 * time.Second)
 	board.picture("dashboard-phone.png", chromedp.FullScreenshot(100))
 	board.requireQuiet()
 }
