@@ -10,7 +10,7 @@ GOTESTSUM     := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)/gotestsum
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # The shuffle seed is printed, so a failing order can be repeated.
-TEST_FLAGS := -timeout 10m -shuffle=on
+TEST_FLAGS := -timeout 20m -shuffle=on
 RACE       := $(if $(filter true,$(CI)),race)
 
 .DEFAULT_GOAL := help
