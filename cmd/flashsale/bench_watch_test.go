@@ -9,6 +9,7 @@ import (
 
 // TestBenchWatch has some watch a service.
 func TestBenchWatch(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, newStores(t).env()...)
 	cmd := exec.CommandContext(t.Context(), binary, "bench", "watch", "--target", p.base, "--clients", "20", "--for", "2500ms")
 	cmd.Dir = t.TempDir()

@@ -29,6 +29,7 @@ func (s *sharedStores) stock(t testing.TB, products int) {
 
 // TestTheDashboardMakesNothingUp has more products than it lists, a store that is away, and reconciliations.
 func TestTheDashboardMakesNothingUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStores(t)
 	p := start(t, nil, s.env()...)
 	s.stock(t, 101)
