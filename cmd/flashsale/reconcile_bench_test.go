@@ -42,7 +42,10 @@ SELECT (lpad(to_hex(1764000000000 + i), 12, '0') || '7' || lpad(to_hex(($2::smal
 	for from := 1; from <= orders; from += benchChunk {
 		exec(rows, ids, partitions, benchProducts, from, min(from+benchChunk-1, orders))
 	}
-	exec(`UPDATE products p SET sold = (SELECT count(*) FROM orders o WHERE o.product_id = p.id AND status = 'confirmed') WHERE id = ANY ($1)`, ids)
+	exec(`
+UPDATE products p SET sold = c.sold
+  FROM (SELECT product_id, count(*) AS sold FROM orders WHERE status = 'confirmed' GROUP BY product_id) c
+ WHERE c.product_id = p.id AND p.id = ANY ($1)`, ids)
 	exec(`
 UPDATE partitions p SET pending_orders = c.pending, confirmed_orders = c.confirmed
   FROM (SELECT partition, count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'confirmed') AS confirmed
