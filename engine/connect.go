@@ -18,9 +18,9 @@ const (
 	dialTimeout      = time.Second
 )
 
-// maxLent bounds the connections to one server that are lent: to each worker of a lane, six a partition at the most, and to
+// maxLent bounds the connections to one server that are lent: to each worker of the four lanes that a partition has, and to
 // whoever leads or repairs one.
-const maxLent = 8 * MaxPartitions
+const maxLent = (4*maxInFlight + 4) * MaxPartitions
 
 // minRedisMajor is the oldest server that the scripts run on: they begin with #!lua, which Redis knows from 7.0.
 const minRedisMajor = 7

@@ -76,6 +76,7 @@ func TestKeyspaceIsClaimedOnce(t *testing.T) {
 func TestConfigIsValidated(t *testing.T) {
 	for name, config := range map[string]Config{
 		"partitions":        {Partitions: MaxPartitions + 1},
+		"in-flight calls":   {InFlight: maxInFlight + 1},
 		"partitions ":       {Partitions: -1},
 		"batch size":        {BatchSize: maxBatchSize + 1},
 		"in-flight":         {InFlight: -1},

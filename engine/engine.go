@@ -51,6 +51,9 @@ const (
 	defaultKeyTTL      = 24 * time.Hour
 	defaultReplicas    = 1
 
+	// maxInFlight is more than a server that runs one call at a time can make use of.
+	maxInFlight = 16
+
 	// maxBatchSize keeps the arguments of one call well below what Lua's unpack takes (7,900).
 	maxBatchSize = 1024
 )
@@ -81,8 +84,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("partitions: %d is not from 1 to %d", c.Partitions, MaxPartitions)
 	case c.BatchSize < 1 || c.BatchSize > maxBatchSize:
 		return fmt.Errorf("batch size: %d is not from 1 to %d", c.BatchSize, maxBatchSize)
-	case c.InFlight < 1 || c.QueueLength < 1 || c.Timeout < time.Millisecond || c.BacklogCap < 1 || c.LockTTL < 0:
-		return errors.New("in-flight calls, queue length, timeout and backlog cap must be positive, the lock not negative")
+	case c.InFlight < 1 || c.InFlight > maxInFlight:
+		return fmt.Errorf("in-flight calls: %d is not from 1 to %d", c.InFlight, maxInFlight)
+	case c.QueueLength < 1 || c.Timeout < time.Millisecond || c.BacklogCap < 1 || c.LockTTL < 0:
+		return errors.New("queue length, timeout and backlog cap must be positive, the lock not negative")
 	case c.Replicas < 1 || c.Durability > DurabilityLedger:
 		return errors.New("an unknown durability, or fewer than one replica")
 	case c.GateTTL < 0 || c.GateTTL > maxGateTTL:

@@ -16,16 +16,16 @@ type fence struct {
 	partition *partition
 }
 
-// wait blocks until the replicas have all that this server had written when it was called, for at most limit. written
-// tells that the last script on this connection wrote something.
-func (f *fence) wait(ctx context.Context, limit time.Duration, written bool) error {
-	err := f.ask(ctx, limit, written)
+// wait blocks until the replicas have all that the server with a history had written when it was called, for at most limit.
+// written tells that the last script on this connection wrote something.
+func (f *fence) wait(ctx context.Context, replid string, limit time.Duration, written bool) error {
+	err := f.ask(ctx, replid, limit, written)
 	f.partition.owing.Store(err != nil)
 	return err
 }
 
-func (f *fence) ask(ctx context.Context, limit time.Duration, written bool) error {
-	conn, err := f.open(ctx)
+func (f *fence) ask(ctx context.Context, replid string, limit time.Duration, written bool) error {
+	conn, err := f.connFor(ctx, replid, written)
 	if err != nil {
 		return err
 	}
@@ -50,14 +50,26 @@ func (f *fence) ask(ctx context.Context, limit time.Duration, written bool) erro
 	return nil
 }
 
+// connFor returns the connection that something was written on, and no other: there WAIT would answer at once. Where nothing
+// was, any to the server will do.
+func (f *fence) connFor(ctx context.Context, replid string, written bool) (rueidis.CommandClient, error) {
+	if !written {
+		return f.open(ctx, replid)
+	}
+	if conn := f.current(); conn != nil {
+		return conn, nil
+	}
+	return nil, fmt.Errorf("fence: the connection is gone: %w", errNotSent)
+}
+
 // replicasAgain tells whether the replicas have what the batches before this one wrote, and finishes it where they don't:
 // every order of it would be another one of which nobody can tell the outcome.
-func (s *sender[R]) replicasAgain(ctx context.Context) bool {
+func (s *sender[R]) replicasAgain(ctx context.Context, v *view) bool {
 	if s.fence == nil || !s.partition.owing.Load() {
 		return true
 	}
 	deadline, _ := ctx.Deadline()
-	if s.fence.wait(ctx, time.Until(deadline)/2, false) == nil {
+	if s.fence.wait(ctx, v.Replid, time.Until(deadline)/2, false) == nil {
 		return true
 	}
 	s.finishAll(ErrReplicasBehind)
@@ -66,11 +78,11 @@ func (s *sender[R]) replicasAgain(ctx context.Context) bool {
 
 // connect returns where the batch is to be sent. What is asked again goes by the client's own connection, which follows a
 // partition to another server; only a fence has to stay.
-func (s *sender[R]) connect(ctx context.Context) (rueidis.CommandClient, error) {
+func (s *sender[R]) connect(ctx context.Context, v *view) (rueidis.CommandClient, error) {
 	if s.fence == nil && s.again {
 		return s.engine.client, nil
 	}
-	return s.own.open(ctx)
+	return s.own.open(ctx, v.Replid)
 }
 
 // disconnect gives up the connection: the next one may lead to another server. lost tells that a script may have written
@@ -85,7 +97,7 @@ func (s *sender[R]) disconnect(lost bool) {
 // secure brings what a reply granted to what its mode promises.
 func (s *sender[R]) secure(ctx context.Context, v *view, sequence uint64) {
 	if s.fence != nil {
-		s.awaitReplicas(ctx)
+		s.awaitReplicas(ctx, v)
 	} else {
 		s.park(v, sequence)
 	}
@@ -104,13 +116,13 @@ func (s *sender[R]) park(v *view, sequence uint64) {
 
 // awaitReplicas finishes the batch when the replicas have it. Where they don't in time nobody knows what a failover would
 // make of it.
-func (s *sender[R]) awaitReplicas(ctx context.Context) {
+func (s *sender[R]) awaitReplicas(ctx context.Context, v *view) {
 	written := false
 	for _, r := range s.granted {
 		written = written || !r.known()
 	}
 	deadline, _ := ctx.Deadline()
-	err := s.fence.wait(ctx, time.Until(deadline)-shortestAttempt, written && !s.unknown)
+	err := s.fence.wait(ctx, v.Replid, time.Until(deadline)-shortestAttempt, written && !s.unknown)
 	if err != nil {
 		s.engine.metrics.shortFences.Inc()
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,18 +14,19 @@ type lane[R request] struct {
 	engine    *Engine
 	partition *partition
 	newCall   func() call[R]
-	fenced    bool // each worker waits for the replicas
+	fenced    bool          // each worker waits for the replicas
+	slow      time.Duration // how long a call may be under way and still be waited for
 
 	mu     sync.Mutex
 	wake   sync.Cond
 	queue  []R
-	calls  int // under way
-	orders int // in these calls
+	calls  []time.Time // under way, when each began, the oldest first
+	orders int         // in these calls
 	closed bool
 }
 
 func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R] {
-	l := &lane[R]{engine: e, partition: p, newCall: newCall}
+	l := &lane[R]{engine: e, partition: p, newCall: newCall, slow: slowCall}
 	l.wake.L = &l.mu
 	return l
 }
@@ -48,7 +50,7 @@ func (l *lane[R]) push(r R) bool {
 		return false
 	}
 	l.queue = append(l.queue, r)
-	if len(l.queue) >= l.enough() {
+	if len(l.queue) >= l.enough(r.wait().deadline.Add(-l.engine.config.Timeout)) { // about now
 		l.wake.Signal()
 	}
 	return true
@@ -60,20 +62,24 @@ func (l *lane[R]) length() int {
 	return len(l.queue)
 }
 
-// enough is how many requests are worth a call: half of what a call under way has, and one where none is.
-func (l *lane[R]) enough() int {
-	if l.calls == 0 {
+// slowCall is well above what a call takes that waits for a disk.
+const slowCall = 50 * time.Millisecond
+
+// enough is how many requests are worth a call: half of what a call under way has. One is where none is under way, or where
+// one takes so long that its connection may be to blame, not the server.
+func (l *lane[R]) enough(now time.Time) int {
+	if len(l.calls) == 0 || now.Sub(l.calls[0]) > l.slow {
 		return 1
 	}
-	return max(1, l.orders/l.calls/2)
+	return max(1, l.orders/len(l.calls)/2)
 }
 
 // take waits for enough requests and moves up to a batch of them into batch; an empty result means that the lane is shut
 // and nothing is left.
-func (l *lane[R]) take(batch []R) []R {
+func (l *lane[R]) take(batch []R) (taken []R, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) < l.enough() && !l.closed {
+	for len(l.queue) < l.enough(time.Now()) && !l.closed {
 		l.wake.Wait()
 		// Whoever can run now may have an order too: let them queue first. On an idle machine this costs nothing; under
 		// load most batches were of one order without it.
@@ -87,16 +93,20 @@ func (l *lane[R]) take(batch []R) []R {
 	clear(l.queue[rest:])
 	l.queue = l.queue[:rest]
 	if n > 0 {
-		l.calls, l.orders = l.calls+1, l.orders+n
+		began = time.Now()
+		l.calls, l.orders = append(l.calls, began), l.orders+n
 	}
-	return batch
+	return batch, began
 }
 
 // done notes that a call of so many requests is no longer under way. What waits for its end may go now.
-func (l *lane[R]) done(taken int) {
+func (l *lane[R]) done(taken int, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.calls, l.orders = l.calls-1, l.orders-taken
+	if at := slices.Index(l.calls, began); at >= 0 {
+		l.calls = slices.Delete(l.calls, at, at+1)
+	}
+	l.orders -= taken
 	l.wake.Signal()
 }
 
@@ -116,11 +126,11 @@ func (l *lane[R]) work() {
 		s.fence = &fence{ownConn: s.own, partition: l.partition}
 	}
 	for {
-		s.batch = l.take(s.batch)
+		var now time.Time
+		s.batch, now = l.take(s.batch)
 		if len(s.batch) == 0 {
 			return
 		}
-		now := time.Now()
 		l.engine.metrics.queued(l.engine.config.Timeout - s.batch[0].wait().deadline.Sub(now))
 		taken := len(s.batch)
 		s.batch = dropLate(s.batch, now)
@@ -128,7 +138,7 @@ func (l *lane[R]) work() {
 		if len(s.batch) > 0 {
 			s.send()
 		}
-		l.done(taken)
+		l.done(taken, now)
 	}
 }
 

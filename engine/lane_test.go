@@ -115,29 +115,53 @@ func TestLaneKeepsInFlightCallsUnderWay(t *testing.T) {
 	close(h.arrived)
 }
 
-func TestACallWaitsUntilItIsHalfOfTheOneUnderWay(t *testing.T) {
-	h := newHeld(t, Config{Prefix: "enough", InFlight: 2, Timeout: patience})
-	outcomes := []<-chan error{h.buyers(1)}
-	next(t, h.arrived, "the first call")
-	outcomes = append(outcomes, h.buyers(1))
-	next(t, h.arrived, "the second call")
+// twentyUnderWay has a call of 20 orders under way alone, which is a slow one after a while.
+func twentyUnderWay(t *testing.T, prefix string, slow time.Duration) (h *held, outcomes []<-chan error) {
+	t.Helper()
+	h = newHeld(t, Config{Prefix: prefix, InFlight: 2, Timeout: patience})
+	l := h.partitions[0].lane
+	l.mu.Lock()
+	l.slow = slow
+	l.mu.Unlock()
+	for _, what := range []string{"the first call", "the second call"} {
+		outcomes = append(outcomes, h.buyers(1))
+		next(t, h.arrived, what)
+	}
 	outcomes = append(outcomes, h.buyers(20))
 	h.awaitQueue(t, 20)
 	h.release <- struct{}{}
 	require.Equal(t, 20, next(t, h.arrived, "what gathered behind two small calls"))
-	h.release <- struct{}{} // a small one again, or the large one
+	h.release <- struct{}{} // the other small one
+	return h, outcomes
+}
 
-	outcomes = append(outcomes, h.buyers(9))
-	h.awaitQueue(t, 9)
-	outcomes = append(outcomes, h.buyers(1))
-	require.Equal(t, 10, next(t, h.arrived, "a call of half the size"))
-	h.release <- struct{}{}
-	h.release <- struct{}{}
+func (h *held) finish(t *testing.T, calls int, outcomes []<-chan error) {
+	t.Helper()
+	for range calls {
+		h.release <- struct{}{}
+	}
 	for _, c := range outcomes {
 		for range cap(c) {
 			require.NoError(t, next(t, c, "an order"))
 		}
 	}
+}
+
+func TestACallWaitsUntilItIsHalfOfTheOneUnderWay(t *testing.T) {
+	h, outcomes := twentyUnderWay(t, "enough", patience)
+	outcomes = append(outcomes, h.buyers(9))
+	h.awaitQueue(t, 9)
+	outcomes = append(outcomes, h.buyers(1))
+	require.Equal(t, 10, next(t, h.arrived, "a call of half the size"))
+	h.finish(t, 2, outcomes)
+}
+
+// The connection of a slow call may be to blame, and the other one well.
+func TestNobodyWaitsForASlowCall(t *testing.T) {
+	h, outcomes := twentyUnderWay(t, "slow", 0)
+	outcomes = append(outcomes, h.buyers(1))
+	require.Equal(t, 1, next(t, h.arrived, "a call beside a slow one"))
+	h.finish(t, 2, outcomes)
 }
 
 // A worker asks on a connection of its own. Where that fails the client's own one is asked again, which finds the way to

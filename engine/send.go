@@ -99,10 +99,10 @@ func (s *sender[R]) send() {
 // attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.
 func (s *sender[R]) attempt(ctx context.Context, v *view) error {
 	p := s.partition
-	if !s.replicasAgain(ctx) {
+	if !s.replicasAgain(ctx, v) {
 		return nil
 	}
-	conn, err := s.connect(ctx)
+	conn, err := s.connect(ctx, v)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,8 @@ func (d *deadline) enforce() error {
 	return d.apply(deadlinesBegan.Add(time.Duration(at)))
 }
 
-// near tells whether the deadline in force is as good.
+// near tells whether the deadline in force is as good: one that is about to end, or has, is not.
 func (d *deadline) near(at int64) bool {
-	return at != noDeadline && d.inForce != noDeadline && at > d.inForce && at-d.inForce < int64(d.slack)
+	return at != noDeadline && d.inForce != noDeadline && at > d.inForce && at-d.inForce < int64(d.slack) &&
+		d.inForce-int64(time.Since(deadlinesBegan)) >= int64(d.slack)
 }

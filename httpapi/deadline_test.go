@@ -58,6 +58,17 @@ func TestADeadlineThatIsHardlyLaterIsNotSet(t *testing.T) {
 	require.Len(t, *applied, 7, "none again")
 }
 
+// A grace that is renewed again and again is shorter than the slack.
+func TestADeadlineThatIsAboutToEndIsSetAgain(t *testing.T) {
+	d, applied := recorded(time.Minute)
+	now := time.Now()
+	for _, after := range []time.Duration{20, 40, 60} {
+		require.NoError(t, d.set(now.Add(after*time.Millisecond)))
+		wait(t, d)
+	}
+	require.Len(t, *applied, 3)
+}
+
 func since(began time.Time, times []time.Time) []time.Duration {
 	var after []time.Duration
 	for _, t := range times {

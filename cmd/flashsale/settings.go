@@ -48,7 +48,7 @@ type hot struct {
 	Durability     string        `env:"DURABILITY" group:"Engine" help:"What an answer promises where the request does not say: fast, replicated or ledger." default:"fast" enum:"fast,replicated,ledger"`
 	Replicas       int           `env:"REPLICAS" group:"Engine" help:"Redis replicas that an order of durability replicated must be on." default:"1"`
 	BatchSize      int           `env:"BATCH_SIZE" group:"Engine" help:"Orders one Redis call takes at the most." default:"128"`
-	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way." default:"2"`
+	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way, from 1 to 16." default:"2"`
 	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384"`
 	BacklogCap     int64         `env:"BACKLOG_CAP" group:"Engine" help:"Orders a partition may have waiting for the ledger." default:"5000000"`
 	HoldMax        time.Duration `env:"HOLD_MAX" group:"Engine" help:"Longest hold, at most 24h." default:"15m"`
