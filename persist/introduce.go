@@ -28,17 +28,15 @@ type introduction struct {
 	Settings map[string]string `json:"settings"`
 }
 
-// acquaintance is how a process introduces itself, and which differences it has told of.
+// acquaintance is how a process introduces itself, and which differences it has told of. The zero value has nothing to say.
 type acquaintance struct {
 	self introduction
 	mu   sync.Mutex
 	told map[string]bool
 }
 
-func newAcquaintance(settings map[string]string) *acquaintance {
-	return &acquaintance{
-		self: introduction{Process: engine.NewNamespace(0), Settings: settings}, told: make(map[string]bool),
-	}
+func selfWith(settings map[string]string) introduction {
+	return introduction{Process: engine.NewNamespace(0), Settings: settings}
 }
 
 // introduce tells the others of this process' settings, if it has any that are to be compared.
@@ -86,8 +84,11 @@ func (a *acquaintance) differences(theirs map[string]string) string {
 	text := strings.Join(differ, "; ")
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.told[text] {
+	if text == "" || a.told[text] {
 		return ""
+	}
+	if a.told == nil {
+		a.told = make(map[string]bool)
 	}
 	a.told[text] = true
 	return text

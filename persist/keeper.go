@@ -63,7 +63,7 @@ type Keeper struct {
 	metrics *keeperMetrics
 	hands   *hands
 	leads   []atomic.Bool // the partitions
-	others  *acquaintance
+	others  acquaintance
 }
 
 // NewKeeper returns a keeper on a pool made by [Connect] and the engine of the same process.
@@ -71,7 +71,7 @@ func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keepe
 	config = config.withDefaults()
 	k := &Keeper{
 		pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions()),
-		leads: make([]atomic.Bool, e.Partitions()), others: newAcquaintance(config.Settings),
+		leads: make([]atomic.Bool, e.Partitions()), others: acquaintance{self: selfWith(config.Settings)},
 	}
 	k.registerGauges(config.Metrics)
 	return k
