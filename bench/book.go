@@ -3,11 +3,13 @@ package bench
 import (
 	"hash/maphash"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 )
 
 const (
-	// maxPlaced bounds the orders whose ids are held against each other, and against the ledger's rows: 8 bytes each.
+	// maxPlaced bounds the orders whose ids are held against each other, 8 bytes each, and that are held against the ledger's
+	// rows, another 8.
 	maxPlaced = 50_000_000
 	// maxUnsure bounds the orders without an outcome that are looked up afterwards.
 	maxUnsure = 100_000
@@ -38,9 +40,13 @@ type book struct {
 	seed     maphash.Seed
 	random   *rand.Rand
 	lookups  int
+	names    []string // of the products
+	users    string   // first part of the buyers' ids; a number follows
 	products []productBook
 	placed   int64            // of all products
 	ids      []uint64         // of placed orders, as fingerprints
+	keepRows bool             // the ledger's rows are read
+	rows     []uint64         // of placed orders, as the ledger must have them, as fingerprints
 	ends     map[string]int64 // placed orders by the state that they must end in
 	sample   []order          // of them; all where there are not more than lookups
 	unsure   []order          // placed or not, or confirmed or not
@@ -49,18 +55,49 @@ type book struct {
 	errors   map[string]int64 // what an answer contradicted, by rule
 }
 
-func newBook(o *Options) *book {
+func newBook(o *Options, products []string) *book {
 	return &book{
 		seed: maphash.MakeSeed(), random: rand.New(rand.NewPCG(o.Seed, o.Seed)), lookups: o.Lookups,
-		products: make([]productBook, o.Products), ends: map[string]int64{}, errors: map[string]int64{},
+		names: products, users: o.Product + "-", keepRows: o.DatabaseURL != "",
+		products: make([]productBook, len(products)), ends: map[string]int64{}, errors: map[string]int64{},
 	}
 }
 
 func (b *book) fingerprint(id []byte) uint64 { return maphash.Bytes(b.seed, id) }
 
+// user returns a buyer's id.
+func (b *book) user(buyer int64) string { return b.users + strconv.FormatInt(buyer, 10) }
+
+// rowLength is for a row as text: longer ones work, too.
+const rowLength = 256
+
+// row returns the fingerprint of an order as the ledger must have it; the id comes apart, for most orders are not kept with it.
+func (b *book) row(id []byte, o *order) uint64 {
+	var scratch [rowLength]byte
+	row := appendRow(scratch[:0], id, b.names[o.product], o.want)
+	row = append(row, b.users...)
+	return maphash.Bytes(b.seed, strconv.AppendInt(row, o.buyer, 10))
+}
+
+// rowOf returns the same of a row that was read; status "" = whichever.
+func (b *book) rowOf(id []byte, product, user, status string) uint64 {
+	var scratch [rowLength]byte
+	return maphash.Bytes(b.seed, append(appendRow(scratch[:0], id, product, status), user...))
+}
+
+// appendRow appends what is before the user's id.
+func appendRow(b, id []byte, product, status string) []byte {
+	b = append(append(b, id...), '\n')
+	b = append(append(b, product...), '\n')
+	return append(append(b, status...), '\n')
+}
+
 // place notes an order that was accepted and is to end as it wants.
 func (b *book) place(id []byte, o order) {
-	fingerprint := b.fingerprint(id)
+	fingerprint, row := b.fingerprint(id), uint64(0)
+	if b.keepRows {
+		row = b.row(id, &o)
+	}
 	o.placed = true
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,6 +110,9 @@ func (b *book) place(id []byte, o order) {
 	b.ends[o.want]++
 	if len(b.ids) < maxPlaced {
 		b.ids = append(b.ids, fingerprint)
+		if b.keepRows {
+			b.rows = append(b.rows, row)
+		}
 	}
 	if at, kept := keep(b.random, b.placed, b.lookups); kept {
 		o.id = string(id)

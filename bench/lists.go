@@ -3,8 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
-	"strconv"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,7 +14,7 @@ const listLimit = 100
 
 // checkLists asks some buyers for their orders, as they would: who bought finds the order, who was refused finds none.
 func (s *sale) checkLists(ctx context.Context, owned []order, r *rules) error {
-	owners := owned[:min(buyersKept, len(owned))]
+	owners := choose(owned, s.Seed)
 	refused := s.book.refused
 	if !s.comeOnce() {
 		refused = nil // they may have come again, with more luck
@@ -38,9 +38,22 @@ func (s *sale) checkLists(ctx context.Context, owned []order, r *rules) error {
 	return nil
 }
 
+// choose returns buyersKept of them, each with the same chance, or all.
+func choose(orders []order, seed uint64) []order {
+	if len(orders) <= buyersKept {
+		return orders
+	}
+	random := rand.New(rand.NewPCG(seed, uint64(len(orders))))
+	chosen := make([]order, buyersKept)
+	for i, at := range random.Perm(len(orders))[:buyersKept] {
+		chosen[i] = orders[at]
+	}
+	return chosen
+}
+
 // checkList returns what is wrong with a buyer's list; "" = nothing.
 func (s *sale) checkList(c *conn, buyer int64, want string) (string, error) {
-	user := s.Product + "-" + strconv.FormatInt(buyer, 10)
+	user := s.book.user(buyer)
 	answer, err := c.get(fmt.Sprintf("/orders/user/%s?limit=%d", user, listLimit))
 	if err == nil {
 		err = expect(answer, fasthttp.StatusOK, "GET /orders/user")

@@ -12,7 +12,7 @@ type standing int
 const (
 	standingUnread  standing = iota // no answer that says anything
 	standingMissing                 // there is no such order
-	standingOther                   // it is there, but not as it must be: in another state, for another product
+	standingOther                   // it is there, but not as it must be: in another state, for another product, of another buyer
 	standingEarly                   // it is there, and on its way to where it must be
 	standingSold                    // as it must be
 	standingDurable                 // as it must be, and the ledger has it
@@ -39,7 +39,7 @@ func (s *sale) lookUp(c *conn, o *order) (st standing, state string) {
 	}
 	state = answer.text("status")
 	switch {
-	case answer.text("productId") != s.products[o.product]:
+	case answer.text("productId") != s.products[o.product], answer.text("userId") != s.book.user(o.buyer):
 		return standingOther, state
 	case state == statusPending && o.want != statusPending:
 		return standingEarly, state

@@ -182,10 +182,21 @@ func (r *Report) Verdict() string {
 		return "NOT PROVEN: the sale or its checks did not come to their end"
 	}
 	verdict := fmt.Sprintf("sold exactly: %s of %s, nothing lost, nothing twice", grouped(r.Stock.Sold), r.offered())
+	if r.Unresolved > 0 {
+		verdict = fmt.Sprintf("sold %s of %s, nothing lost, nothing twice, except that nobody can tell what became of %s",
+			grouped(r.Stock.Sold), r.offered(), ordersText(r.Unresolved))
+	}
 	if failed := load.Total(r.allFailed()); failed > 0 {
 		verdict += "; failed requests: " + grouped(failed)
 	}
 	return verdict
+}
+
+func ordersText(n int64) string {
+	if n == 1 {
+		return "1 order"
+	}
+	return grouped(n) + " orders"
 }
 
 // Endless is true where there was more on sale than anybody buys.

@@ -11,15 +11,23 @@ import (
 
 // rowsProof is what the ledger has of this sale.
 type rowsProof struct {
-	told  []uint64 // fingerprints of the orders that buyers were told of, sorted
-	met   []bool   // by index of told
-	rows  int64
-	twice int64
-	stray int64
+	told    []uint64 // fingerprints of the orders as buyers were told of them, sorted
+	met     []bool   // by index of told
+	rows    int64
+	twice   int64
+	stray   int64
+	example string // of a stray row
+}
+
+// ledgerRow is an order as the ledger has it.
+type ledgerRow struct {
+	id                    [16]byte
+	product, user, status string
+	quantity              int64
 }
 
 // selectRows has all orders of some products; their units are one each.
-const selectRows = `SELECT id, quantity FROM orders WHERE product_id = ANY($1)`
+const selectRows = `SELECT id, product_id, user_id, status, quantity FROM orders WHERE product_id = ANY($1)`
 
 // selectSums has what the ledger counts for them, its confirmed rows, and what it could not make rows of.
 const selectSums = `
@@ -28,7 +36,7 @@ SELECT (SELECT coalesce(sum(sold), 0)::bigint FROM products WHERE id = ANY($1)),
        (SELECT count(*) FROM dead_letters WHERE product_id = ANY($1))`
 
 // checkRows reads the ledger itself, once all orders are there. It holds each row against what buyers were told, in memory
-// of 9 bytes an order.
+// of 9 bytes an order, beside the 8 of its id.
 func (s *sale) checkRows(ctx context.Context, settled *settlement, r *rules) error {
 	db, err := pgx.Connect(ctx, s.DatabaseURL)
 	if err != nil {
@@ -48,15 +56,15 @@ func (s *sale) checkRows(ctx context.Context, settled *settlement, r *rules) err
 	}
 	r.scope("all %s rows, read from Postgres", grouped(proof.rows))
 	r.check(missing+proof.twice == 0, ruleRows, all, fmt.Sprintf("%d, and %d of them twice", all-missing, proof.twice))
-	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, proof.stray)
+	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, fmt.Sprintf("%d, such as %s", proof.stray, proof.example))
 	return s.checkSums(ctx, db, settled, r)
 }
 
-// told collects the orders that surely were placed.
+// told collects the orders that surely were placed. The book's are not used again.
 func (s *sale) told(settled *settlement) *rowsProof {
-	told := slices.Clone(s.book.ids)
+	told := s.book.rows
 	for i := range settled.found {
-		told = append(told, s.book.fingerprint([]byte(settled.found[i].id)))
+		told = append(told, s.book.row([]byte(settled.found[i].id), &settled.found[i]))
 	}
 	slices.Sort(told)
 	return &rowsProof{told: told, met: make([]bool, len(told))}
@@ -68,14 +76,12 @@ func (p *rowsProof) read(ctx context.Context, db *pgx.Conn, s *sale) error {
 		return fmt.Errorf("rows of orders: %w", err)
 	}
 	defer rows.Close()
-	var id [16]byte
-	var quantity int64
-	var text [36]byte
+	var row ledgerRow
 	for rows.Next() {
-		if err := rows.Scan(&id, &quantity); err != nil {
+		if err := rows.Scan(&row.id, &row.product, &row.user, &row.status, &row.quantity); err != nil {
 			return fmt.Errorf("rows of orders: %w", err)
 		}
-		p.note(s.book.fingerprint(appendUUID(text[:0], id)), quantity)
+		p.note(s.book, &row)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("rows of orders: %w", err)
@@ -83,13 +89,21 @@ func (p *rowsProof) read(ctx context.Context, db *pgx.Conn, s *sale) error {
 	return nil
 }
 
-// note counts a row; one of more than one unit is nobody's.
-func (p *rowsProof) note(fingerprint uint64, quantity int64) {
+// note counts a row; one of more than one unit is nobody's, nor is one of another buyer or product, or in another state.
+func (p *rowsProof) note(b *book, row *ledgerRow) {
 	p.rows++
-	at, known := slices.BinarySearch(p.told, fingerprint)
+	var text [36]byte
+	id := appendUUID(text[:0], row.id)
+	at, known := slices.BinarySearch(p.told, b.rowOf(id, row.product, row.user, row.status))
+	if !known { // its buyer may not know how it ended
+		at, known = slices.BinarySearch(p.told, b.rowOf(id, row.product, row.user, ""))
+	}
 	switch {
-	case !known || quantity != 1:
+	case !known || row.quantity != 1:
 		p.stray++
+		if p.example == "" {
+			p.example = fmt.Sprintf("%s: %d of %s for %s, %s", id, row.quantity, row.product, row.user, row.status)
+		}
 	case p.met[at]:
 		p.twice++
 	default:

@@ -74,7 +74,8 @@ func newSale(o Options) (*sale, error) { //nolint:gocritic // once a run
 	if s.chance, err = load.NewPicker(decisions, 0, s.Seed+1); err != nil {
 		return nil, err //nolint:wrapcheck // it can't be
 	}
-	s.products, s.book = s.productIDs(), newBook(&s.Options)
+	s.products = s.productIDs()
+	s.book = newBook(&s.Options, s.products)
 	for range min(s.Connections, maxProvers) {
 		s.provers = append(s.provers, newConn(&s.target, s.Timeout, s.Token))
 	}

@@ -58,7 +58,7 @@ func TestSalesFollowTheirSeed(t *testing.T) {
 		require.NoError(t, err)
 		var who []string
 		for n := 1; n <= 20; n++ {
-			who = append(who, s.orders["order-"+string(rune('0'+n/10))+string(rune('0'+n%10))].user)
+			who = append(who, s.orders["order-"+string(rune('0'+n/10))+string(rune('0'+n%10))].User)
 		}
 		return who
 	}

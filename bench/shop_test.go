@@ -63,8 +63,8 @@ type shopOrder struct {
 	Status  string `json:"status"`
 	Product string `json:"productId"`
 	Durable bool   `json:"durable"`
+	User    string `json:"userId"`
 
-	user    string
 	expires time.Time // of a hold
 }
 
@@ -176,7 +176,7 @@ func (s *shop) place() string {
 	stock.Current--
 	s.bought[s.wanted.UserID]++
 	o := shopOrder{
-		OrderID: fmt.Sprintf("order-%d", s.arrived), Status: "confirmed", Product: s.wanted.ProductID, Durable: true, user: s.wanted.UserID,
+		OrderID: fmt.Sprintf("order-%d", s.arrived), Status: "confirmed", Product: s.wanted.ProductID, Durable: true, User: s.wanted.UserID,
 	}
 	if s.wanted.HoldSeconds > 0 {
 		stock.Held++
@@ -243,7 +243,7 @@ func (s *shop) count(ctx *fasthttp.RequestCtx) {
 func (s *shop) list(ctx *fasthttp.RequestCtx, user string) {
 	list := []shopOrder{}
 	for _, o := range s.orders {
-		if o.user == user {
+		if o.User == user {
 			list = append(list, o)
 		}
 	}

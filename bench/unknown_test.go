@@ -57,7 +57,7 @@ func TestUnknownOrderThatComesLate(t *testing.T) {
 		defer s.mu.Unlock()
 		s.stock.Held--
 		s.stock.Sold++
-		s.orders["order-6"] = shopOrder{OrderID: "order-6", Status: "confirmed", Product: s.product.ID, Durable: true, user: user}
+		s.orders["order-6"] = shopOrder{OrderID: "order-6", Status: "confirmed", Product: s.product.ID, Durable: true, User: user}
 		return true
 	}
 	report, err := Run(t.Context(), small(s.open(t)))
@@ -81,6 +81,25 @@ func TestUnknownOrderThatIsForgotten(t *testing.T) {
 	assert.Equal(t, []string{ruleSold, ruleCurrent, ruleUndersold}, rulesOf(violation.Broken))
 }
 
+// TestUnknownOrderThatCannotBeLookedUp was not placed, but the server fails whenever it is asked.
+func TestUnknownOrderThatCannotBeLookedUp(t *testing.T) {
+	s := &shop{onOrder: onNth(6, func(_ *shop, ctx *fasthttp.RequestCtx) { refuse(ctx, 504, "outcome_unknown", "order-6") })}
+	s.answer = func(_ *shop, ctx *fasthttp.RequestCtx) bool {
+		if string(ctx.Path()) != "/orders/order-6" {
+			return false
+		}
+		refuse(ctx, 500, "internal", "")
+		return true
+	}
+	o := small(s.open(t))
+	o.LedgerWait = 300 * time.Millisecond
+	report, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, report.Unresolved)
+	assert.Contains(t, report.Verdict(), "nobody can tell what became of 1 order")
+	assert.NotContains(t, report.Verdict(), "exactly")
+}
+
 // TestUnknownOrderWithoutID leaves the stock known only within bounds.
 func TestUnknownOrderWithoutID(t *testing.T) {
 	s := &shop{onOrder: onNth(6, func(s *shop, ctx *fasthttp.RequestCtx) {
@@ -90,6 +109,8 @@ func TestUnknownOrderWithoutID(t *testing.T) {
 	report, err := Run(t.Context(), small(s.open(t)))
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, report.Unresolved)
+	assert.Equal(t, "sold 20 of 20, nothing lost, nothing twice, except that nobody can tell what became of 1 order; failed requests: 1",
+		report.Verdict(), "whoever pastes this says so too")
 	assert.EqualValues(t, 19, report.Accepted)
 	assert.EqualValues(t, 20, report.Stock.Sold)
 }

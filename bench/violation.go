@@ -62,7 +62,7 @@ const (
 	ruleDurable   = "every accepted order reaches the ledger in time"
 	ruleLists     = "buyers' lists have what they were told, and nothing else"
 	ruleCounts    = "the ledger counts as many orders of each state as there are"
-	ruleRows      = "every accepted order is one row of the ledger"
+	ruleRows      = "every accepted order is one row of the ledger, as its buyer was told"
 	ruleStray     = "the ledger has no order of this sale that nobody was told of"
 	ruleRowsSold  = "the ledger's sold units are its confirmed rows, and Redis' too"
 	ruleDead      = "no order of this sale is a dead letter"

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,7 +147,7 @@ func TestRushFindsWrongOrders(t *testing.T) {
 				accept(ctx, "order-8")
 				s.arrived++
 			})},
-			rules: []string{ruleDistinct},
+			rules: []string{ruleDistinct, ruleKept}, // one of the two is told of another's order
 			text:  "want 20 ids, got 19 ids, twice such as order-8",
 		},
 		"lets the ledger refuse an order": {
@@ -165,6 +167,18 @@ func TestRushFindsWrongOrders(t *testing.T) {
 			}},
 			rules: []string{ruleKept},
 			text:  "want 20, got 19, not order-4",
+		},
+		"books orders on another buyer": {
+			shop: &shop{onOrder: func(s *shop, ctx *fasthttp.RequestCtx, n int) bool {
+				if n <= 17 || s.stock.Current == 0 {
+					return false
+				}
+				s.wanted.UserID = "somebody-else"
+				accept(ctx, s.place())
+				return true
+			}},
+			rules: []string{ruleKept},
+			text:  "want 20, got 17, not order-",
 		},
 		"has another row": {
 			shop:  &shop{onCounts: func(counts map[string]int64) { counts["confirmedOrders"] += counts["confirmedOrders"] / 20 }},
@@ -207,4 +221,38 @@ func TestRushFindsWrongOrders(t *testing.T) {
 			text:  "want 20 within 1s, got 19, not order-2",
 		},
 	})
+}
+
+// TestBuyersWhoAreAskedAreAnyOfThem: the first hundred have what they bought in their lists, and nobody else.
+func TestBuyersWhoAreAskedAreAnyOfThem(t *testing.T) {
+	s := &shop{onList: func(_ string, list []shopOrder) []shopOrder {
+		return slices.DeleteFunc(list, func(o shopOrder) bool {
+			nth, err := strconv.Atoi(strings.TrimPrefix(o.OrderID, "order-"))
+			return err != nil || nth > buyersKept
+		})
+	}}
+	o := small(s.open(t))
+	o.Units, o.Buyers = 5*buyersKept, 6*buyersKept
+	_, err := Run(t.Context(), o)
+	var violation *Violation
+	require.ErrorAs(t, err, &violation)
+	assert.Equal(t, []string{ruleLists}, rulesOf(violation.Broken))
+}
+
+func TestChooseGivesEachTheSameChance(t *testing.T) {
+	orders := make([]order, 1000)
+	for i := range orders {
+		orders[i].buyer = int64(i)
+	}
+	times := make([]int, len(orders))
+	for seed := range uint64(500) {
+		chosen := choose(orders, seed)
+		for i := range chosen {
+			times[chosen[i].buyer]++
+		}
+	}
+	assert.Equal(t, choose(orders, 7), choose(orders, 7), "the seed decides")
+	assert.Greater(t, slices.Min(times), 10, "of 500 draws of a tenth, 50 expected")
+	assert.Less(t, slices.Max(times), 100)
+	assert.Equal(t, orders[:3], choose(orders[:3], 1), "fewer are all asked")
 }

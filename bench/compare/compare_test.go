@@ -34,8 +34,12 @@ type fronted struct {
 	// cook, if set, changes what its books say.
 	cook func(rival.Books) rival.Books
 	// lie, if set, is what it answers whatever the rival says.
-	lie  int
-	open atomic.Int64
+	lie int
+	// failEvery, if set, is how often it answers that it is overloaded, and does nothing; every other: once in so many orders.
+	failEvery int64
+	// isShut sells nothing: whoever is not told that it is overloaded is told that all is sold.
+	isShut bool
+	open   atomic.Int64
 }
 
 func (f *fronted) Name() string { return f.name }
@@ -85,7 +89,18 @@ func (s *frontedShop) answer(ctx *fasthttp.RequestCtx) {
 		ctx.SetStatusCode(400)
 		return
 	}
-	id := fmt.Sprintf("00000000-0000-4000-8000-%012d", ids.Add(1))
+	n := ids.Add(1)
+	switch {
+	case s.failEvery > 0 && n%s.failEvery == 0:
+		ctx.SetStatusCode(503)
+		ctx.SetBodyString(`{"code":"overloaded"}`)
+		return
+	case s.isShut:
+		ctx.SetStatusCode(409)
+		ctx.SetBodyString(`{"code":"sold_out"}`)
+		return
+	}
+	id := fmt.Sprintf("00000000-0000-4000-8000-%012d", n)
 	err := s.Sell(ctx, &rival.Order{ID: id, Product: body.ProductID, User: body.UserID, Quantity: body.Quantity, At: time.Now()})
 	ctx.SetStatusCode(201)
 	ctx.SetBodyString(`{"orderId":"` + id + `"}`)
@@ -151,6 +166,33 @@ func TestCompare(t *testing.T) {
 	assert.Zero(t, honest.open.Load()+forgetful.open.Load()+generous.open.Load(), "every shop is shut")
 }
 
+func TestWhoSellsNothingDoesNotSellExactly(t *testing.T) {
+	shut := &fronted{Rival: newScript(t), name: "shut", isShut: true, failEvery: 2}
+	idle := &fronted{Rival: newScript(t), name: "idle", failEvery: 1}
+	report, err := Run(t.Context(), small(shut, &fronted{Rival: newScript(t), name: "honest"}, idle))
+	require.NoError(t, err)
+	require.Len(t, report.Rows, 4)
+	engine, honest, nobody := report.Rows[1], report.Rows[2], report.Rows[3]
+	assert.False(t, engine.SoldExactly)
+	assert.Contains(t, engine.Wrong, "0 accepted of 30 units, 30 failed")
+	assert.Contains(t, engine.Wrong, "30 refused as sold out, 30 left")
+	assert.True(t, honest.SoldExactly, honest.Wrong)
+	assert.False(t, nobody.SoldExactly)
+	assert.Contains(t, nobody.Wrong, "nobody was sold anything of 30 units")
+	assert.Contains(t, report.Verdict(), "NOT PROVEN")
+}
+
+// TestWhatFailsInTheEndProvesNothing of the engine; a rival's failures may have come for what is left.
+func TestWhatFailsInTheEndProvesNothing(t *testing.T) {
+	engine := &fronted{Rival: newScript(t), name: "engine", failEvery: 7}
+	report, err := Run(t.Context(), small(engine, &fronted{Rival: newScript(t), name: "rival", failEvery: 7}))
+	require.NoError(t, err)
+	assert.False(t, report.Rows[1].SoldExactly)
+	require.Len(t, report.Rows[1].Wrong, 1)
+	assert.Regexp(t, `^30 accepted of 30 units, [89] failed$`, report.Rows[1].Wrong[0])
+	assert.True(t, report.Rows[2].SoldExactly, report.Rows[2].Wrong)
+}
+
 // At a rate that is given nobody accepts more, and latencies count from the schedule.
 func TestCompareAtARate(t *testing.T) {
 	o := small(&fronted{Rival: newScript(t), name: "honest"})
@@ -198,6 +240,7 @@ func TestCompareThatBreaksOff(t *testing.T) {
 
 func TestAudit(t *testing.T) {
 	accepted := func(n, unknown int64) *load.Counts { return &load.Counts{Accepted: n, Unknown: unknown} }
+	refused := func(n int64) *load.Counts { return &load.Counts{Accepted: n, Refused: map[string]int64{soldOut: 4}} }
 	tests := map[string]struct {
 		answered *load.Counts
 		books    rival.Books
@@ -210,6 +253,9 @@ func TestAudit(t *testing.T) {
 		"twice":           {accepted(2, 0), rival.Books{Left: 7, Orders: 3, Units: 3}, "3 orders in the books, 2 accepted and 0 without an answer"},
 		"units":           {accepted(3, 0), rival.Books{Left: 8, Orders: 3, Units: 2}, "2 units sold by 3 orders of one"},
 		"undersold":       {accepted(3, 0), rival.Books{Left: 6, Orders: 3, Units: 3}, "6 left and 3 sold of 10"},
+		"sold out":        {refused(10), rival.Books{Left: 0, Orders: 10, Units: 10}, ""},
+		"not sold out":    {refused(9), rival.Books{Left: 1, Orders: 9, Units: 9}, "4 refused as sold out, 1 left"},
+		"nothing sold":    {accepted(0, 1), rival.Books{Left: 10}, "nobody was sold anything of 10 units"},
 		"oversold":        {accepted(11, 0), rival.Books{Left: -1, Orders: 11, Units: 11}, "-1 left and 11 sold of 10"},
 	}
 	for name, tt := range tests {
@@ -247,16 +293,25 @@ func TestTable(t *testing.T) {
 	behind := report
 	behind.Rows = append([]Row{}, report.Rows...)
 	behind.Rows[2].EngineTimes = 0.9
+	stopped := report // in most rounds, which leaves no ratio
+	stopped.Rows = append([]Row{}, report.Rows...)
+	stopped.Rows[1].AcceptedPerSecond, stopped.Rows[2].EngineTimes, stopped.Rows[3].EngineTimes = 0, 0, 0
+	fewer := report // rivals that sold
+	fewer.Rows = append([]Row{}, report.Rows...)
+	fewer.Rows[3].AcceptedPerSecond, fewer.Rows[3].EngineTimes, fewer.Rows[3].SoldExactly = 0, 0, false
+	fewer.Rows[3].Wrong = []string{"nobody was sold anything of 300 units"}
 	paced := report
 	paced.Rate, paced.Rows = 15_000, append([]Row{}, report.Rows...)
 	for i, times := range []float64{1, 2.91, 3.69, 610.6} {
 		paced.Rows[i].AcceptedPerSecond, paced.Rows[i].P99TimesFloor = 15_000, times
 	}
 	paced.Rows[3].AcceptedPerSecond, paced.Rows[3].Dropped = 350, 70_000
+	alone := report
+	alone.Rows = report.Rows[:2]
 	slow := paced
 	slow.Rows = append([]Row{}, paced.Rows...)
 	slow.Rows[1].AcceptedPerSecond = 14_000
-	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "paced": paced, "slow": slow} {
+	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "stopped": stopped, "fewer": fewer, "alone": alone, "paced": paced, "slow": slow} {
 		t.Run(name, func(t *testing.T) {
 			var page strings.Builder
 			require.NoError(t, r.WriteTable(&page))

@@ -69,7 +69,7 @@ func (s *floorShop) Close() error {
 	return <-s.ended
 }
 
-// audit says what is wrong with the books of a sale of single units; "" = nothing.
+// audit says what is wrong with the books of a sale of single units, or with the answers beside them; "" = nothing.
 func audit(units int64, answered *load.Counts, books rival.Books) string {
 	switch {
 	case books.Orders < answered.Accepted:
@@ -80,8 +80,15 @@ func audit(units int64, answered *load.Counts, books rival.Books) string {
 		return fmt.Sprintf("%d units sold by %d orders of one", books.Units, books.Orders)
 	case books.Left < 0 || books.Left+books.Units != units:
 		return fmt.Sprintf("%d left and %d sold of %d", books.Left, books.Units, units)
+	case answered.Refused[soldOut] > 0 && books.Left > 0:
+		return fmt.Sprintf("%d refused as sold out, %d left", answered.Refused[soldOut], books.Left)
+	case answered.Accepted == 0:
+		return fmt.Sprintf("nobody was sold anything of %d units", units)
 	}
 	return ""
 }
+
+// soldOut is the code of the refusal of who came too late.
+const soldOut = "sold_out"
 
 var errNobody = errors.New("nobody to compare")

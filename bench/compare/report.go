@@ -34,7 +34,7 @@ type Row struct {
 	Failed            int64     `json:"failed"`      // requests of all rounds, neither accepted nor refused
 	Dropped           int64     `json:"dropped"`     // of all rounds, where there is a schedule: not sent, because they were too late
 	SoldExactly       bool      `json:"soldExactly"` // in every round and in the end; the floor sells nothing
-	Wrong             []string  `json:"wrong"`       // with the books
+	Wrong             []string  `json:"wrong"`       // with the books or the answers
 	Rates             []float64 `json:"rates"`       // of each round
 }
 
@@ -126,13 +126,17 @@ func (r *Report) Verdict() string {
 	return r.verdictOnRate()
 }
 
-// verdictOnRate compares with the rivals.
+// verdictOnRate compares with the rivals that sold.
 func (r *Report) verdictOnRate() string {
 	var times []string
-	behind := 0
+	behind, rivals := 0, 0
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Role != RoleRival || row.EngineTimes == 0 {
+		if row.Role != RoleRival {
+			continue
+		}
+		rivals++
+		if !row.compared() {
 			continue
 		}
 		times = append(times, fmt.Sprintf("%s × %s", figure(row.EngineTimes), row.Name))
@@ -140,11 +144,20 @@ func (r *Report) verdictOnRate() string {
 			behind++
 		}
 	}
-	if behind > 0 {
-		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, len(times), strings.Join(times, ", "))
+	switch all := strings.Join(times, ", "); {
+	case len(times) == 0:
+		return "the engine sold exactly; there is no rival that sold anything to compare it with"
+	case behind > 0:
+		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, len(times), all)
+	case len(times) < rivals:
+		return fmt.Sprintf("the engine is ahead of the %d of %d that sold: %s", len(times), rivals, all)
+	default:
+		return "the engine is ahead of all: " + all
 	}
-	return "the engine is ahead of all: " + strings.Join(times, ", ")
 }
+
+// compared is true of a rival that sold: beside it an engine with a ratio of 0 is behind, not without a ratio.
+func (row *Row) compared() bool { return row.Role == RoleRival && row.AcceptedPerSecond > 0 }
 
 // keptUp is the part of a rate that has to be accepted for latencies at that rate to mean anything.
 const keptUp = 0.98
@@ -160,6 +173,8 @@ func (r *Report) verdictOnLatency(engine *Row) string {
 // figure writes a ratio with as many digits as say something.
 func figure(ratio float64) string {
 	switch {
+	case ratio == 0:
+		return "0"
 	case ratio >= 100:
 		return fmt.Sprintf("%.0f", ratio)
 	case ratio >= 10:
@@ -220,7 +235,7 @@ func (row *Row) cells(scheduled bool) table.Row {
 	switch {
 	case scheduled:
 		ratio, beside = figure(row.P99TimesFloor), fmt.Sprint(row.Dropped)
-	case row.EngineTimes > 0:
+	case row.compared():
 		beside = figure(row.EngineTimes)
 	}
 	switch {

@@ -2,6 +2,7 @@ package rival
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -16,6 +17,7 @@ const (
 	lockWait     = time.Second // then the buyer is sent away
 	lockRetry    = time.Millisecond
 	lockRetryMax = 16 * time.Millisecond // the pauses double up to there, and each is cut by chance
+	unlockWait   = lockTTL               // for a lock to be given back; then it lapses by itself
 )
 
 // unlockMine removes a lock only if it is still one's own.
@@ -29,11 +31,12 @@ type Lock struct {
 	client rueidis.Client
 	prefix string
 	unlock *rueidis.Lua
+	wait   time.Duration // for the lock
 }
 
 // NewLock keeps its keys behind a prefix.
 func NewLock(client rueidis.Client, prefix string) *Lock {
-	return &Lock{client: client, prefix: prefix, unlock: rueidis.NewLuaScript(unlockMine)}
+	return &Lock{client: client, prefix: prefix, unlock: rueidis.NewLuaScript(unlockMine), wait: lockWait}
 }
 
 // Name says how it sells.
@@ -53,14 +56,16 @@ func (l *Lock) Sell(ctx context.Context, o *Order) error {
 		return err
 	}
 	outcome := l.sellLocked(ctx, &k, o)
-	if err := l.unlock.Exec(ctx, l.client, []string{lock}, []string{o.ID}).Error(); err != nil && outcome == nil {
-		return fmt.Errorf("unlock: %w", err)
+	if err := l.release(ctx, lock, o.ID); err != nil && outcome == nil {
+		return err
 	}
 	return outcome
 }
 
+// acquire tries until the wait is over. A try is never cut short by the wait: Redis may have set the lock already, and then it
+// is the buyer's, who would leave it behind for all others to wait for.
 func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	waiting, cancel := context.WithTimeout(ctx, l.wait)
 	defer cancel()
 	pause := lockRetry
 	for {
@@ -70,20 +75,27 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 			return nil
 		}
 		if !rueidis.IsRedisNil(err) {
-			if ctx.Err() != nil { // the time was up in the middle of a try
-				return ErrBusy
-			}
-			return fmt.Errorf("lock: %w", err)
+			return errors.Join(fmt.Errorf("lock: %w", err), l.release(ctx, lock, owner)) // nobody knows whether it was set
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-waiting.Done():
 			timer.Stop()
 			return ErrBusy
 		}
 		pause = min(2*pause, lockRetryMax)
 	}
+}
+
+// release gives the lock back, also for a buyer who has gone: ctx may have ended.
+func (l *Lock) release(ctx context.Context, lock, owner string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockWait)
+	defer cancel()
+	if err := l.unlock.Exec(ctx, l.client, []string{lock}, []string{owner}).Error(); err != nil {
+		return fmt.Errorf("unlock: %w", err)
+	}
+	return nil
 }
 
 // sellLocked reads, checks and writes, each in one round trip.

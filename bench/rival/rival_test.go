@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +101,7 @@ func crowd(t *testing.T, r Rival, buyers, at int) (sold, refused int64) {
 func TestLockThatIsNotToBeHad(t *testing.T) {
 	client := connectTo(t, devtest.SharedRedis(t))
 	l := NewLock(client, "bench-held")
+	l.wait = 50 * time.Millisecond
 	t.Cleanup(func() { require.NoError(t, Clean(context.Background(), client, "bench-held")) })
 	require.NoError(t, l.Stock(t.Context(), "shoe", 10))
 	lock := keysOf("bench-held", "shoe").stock + ":lock"
@@ -110,6 +113,47 @@ func TestLockThatIsNotToBeHad(t *testing.T) {
 	owner, err := client.Do(t.Context(), client.B().Get().Key(lock).Build()).ToString()
 	require.NoError(t, err)
 	require.Equal(t, "somebody", owner, "nobody removes another's lock")
+}
+
+// TestBuyerWhoGivesUpLeavesNoLockBehind asks for the lock of a Redis that holds all writes back, until the time to wait is over
+// or the buyer has gone.
+func TestBuyerWhoGivesUpLeavesNoLockBehind(t *testing.T) {
+	const patience = 30 * time.Second
+	for name, buyerGoes := range map[string]bool{"the wait is over": false, "the buyer has gone": true} {
+		t.Run(name, func(t *testing.T) {
+			url := devtest.Redis(t).URL()
+			client, other := connectTo(t, url), connectTo(t, url)
+			l := NewLock(client, "bench-left")
+			l.wait = time.Millisecond
+			require.NoError(t, l.Stock(t.Context(), "shoe", 10))
+			say := func(command ...string) string {
+				reply, err := other.Do(t.Context(), other.B().Arbitrary(command...).Build()).ToString()
+				require.NoError(t, err)
+				return reply
+			}
+			say("CLIENT", "PAUSE", strconv.FormatInt(patience.Milliseconds(), 10), "WRITE")
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			began, done := time.Now(), make(chan error, 1)
+			go func() { done <- l.Sell(ctx, order("shoe", "ann", 1)) }()
+			devtest.Eventually(t, patience, "Redis to hold the write back", func() bool {
+				return strings.Contains(say("INFO", "clients"), "blocked_clients:1\r\n") && time.Since(began) > l.wait
+			})
+			if buyerGoes {
+				leave()
+			}
+			say("CLIENT", "UNPAUSE")
+			err := <-done
+			if buyerGoes {
+				require.ErrorIs(t, err, context.Canceled)
+			} else {
+				require.NoError(t, err, "the lock came late, but it came")
+			}
+			held, err := other.Do(t.Context(), other.B().Exists().Key(keysOf("bench-left", "shoe").stock+":lock").Build()).AsInt64()
+			require.NoError(t, err)
+			require.Zero(t, held, "a lock is left behind")
+		})
+	}
 }
 
 func TestCleanRemovesOnlyItsOwn(t *testing.T) {

@@ -98,5 +98,5 @@ CREATE TRIGGER damage BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.user_id LIK
 	require.Len(t, report.Sales, 8, "the others are made all the same")
 	require.False(t, report.Sales[0].Proven)
 	require.Contains(t, shown.Sections[0].Verdict, "NOT CORRECT: 1 broken")
-	require.Contains(t, strings.Join(shown.Sections[0].Wrong, " "), "buyers' lists have what they were told")
+	require.Contains(t, strings.Join(shown.Sections[0].Wrong, " "), "every accepted order ends as its buyer was told")
 }
