@@ -35,7 +35,7 @@ func newConn(t *load.Target, timeout time.Duration, token string) *conn {
 	return &conn{
 		host: &fasthttp.HostClient{
 			Addr: fasthttp.AddMissingPort(string(uri.Host()), isTLS), IsTLS: isTLS, Name: "flashsale-bench",
-			MaxConns: 1, MaxIdleConnDuration: idleConnection, MaxResponseBodySize: maxAnswer,
+			DialDualStack: true, MaxConns: 1, MaxIdleConnDuration: idleConnection, MaxResponseBodySize: maxAnswer,
 		},
 		base: t.Base, timeout: timeout, token: token, request: &fasthttp.Request{}, answer: &fasthttp.Response{},
 	}

@@ -19,7 +19,7 @@ func (s *sale) prove(ctx context.Context, result *load.Result, before orderCount
 	s.checkAnswers(result, all)
 	owned := slices.Concat(settled.found, s.book.sample)
 	if s.book.placed == 0 && len(settled.found) == 0 && len(all.broken) == 0 {
-		return fmt.Errorf("%w: %s", ErrNoSale, reasonsText(report.Failed))
+		return fmt.Errorf("%w: %s", ErrNoSale, report.reasons())
 	}
 	err = s.proveLedger(ctx, before, &settled, owned, all, report)
 	report.Claims, report.Violations = all.claims, append(report.Violations, all.broken...)
@@ -38,6 +38,7 @@ func (s *sale) proveLedger(
 	ctx context.Context, before orderCounts, settled *settlement, owned []order, all *rules, report *Report,
 ) error {
 	ledger, err := s.awaitLedger(ctx, owned)
+	report.LookedUp = int64(len(owned))
 	report.Durable, report.LedgerSeconds = ledger.count(standingDurable), ledger.elapsed.Seconds()
 	if err != nil {
 		return err
@@ -55,7 +56,9 @@ func (s *sale) proveLedger(
 	if s.DatabaseURL == "" || len(all.broken) > 0 {
 		return nil
 	}
-	return s.checkRows(ctx, settled, all)
+	err = s.checkRows(ctx, settled, all)
+	report.RowsRead = err == nil
+	return err
 }
 
 // checkAnswers holds answers against each other.

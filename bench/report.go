@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -20,11 +22,13 @@ type Report struct {
 	Environment Environment `json:"environment"`
 
 	// Of the operations that place orders.
-	Accepted          int64            `json:"accepted"` // answered 201
-	Refused           map[string]int64 `json:"refused"`  // answered 409, by code
-	Failed            map[string]int64 `json:"failed"`   // all others, by status and code or by error
-	AcceptedPerSecond float64          `json:"acceptedPerSecond"`
-	Latency           Latency          `json:"latency"` // accepted and refused
+	Accepted int64            `json:"accepted"` // answered 201
+	Refused  map[string]int64 `json:"refused"`  // answered 409, by code
+	Failed   map[string]int64 `json:"failed"`   // all others, by status and code or by error
+	// Details is how the service explained what it refused or failed, by reason: its first words of each, in all operations.
+	Details           map[string]string `json:"details,omitempty"`
+	AcceptedPerSecond float64           `json:"acceptedPerSecond"`
+	Latency           Latency           `json:"latency"` // accepted and refused
 
 	Ops               []OpReport `json:"operations"`
 	RequestsPerSecond float64    `json:"requestsPerSecond"` // of all operations
@@ -35,17 +39,20 @@ type Report struct {
 	SlotSeconds   float64     `json:"slotSeconds"`
 	Slots         []load.Slot `json:"slots"` // answers over time, from the first order
 	Timeline      []Moment    `json:"timeline"`
-	LagAtEnd      Moment      `json:"lagAtEnd"` // right after the last answer
+	LagAtEnd      Moment      `json:"lagAtEnd,omitzero"` // right after the last answer; none where it could not be read
 
-	Placed        int64   `json:"placed"`     // orders, those of the warm-up and found ones too
-	Found         int64   `json:"found"`      // orders whose outcome was not known at first, and that turned out to be placed
-	Unresolved    int64   `json:"unresolved"` // orders that may have been placed or not, and nothing tells
-	Stock         Stock   `json:"stock"`      // of all products, after the sale
-	Durable       int64   `json:"durable"`    // looked-up orders that the ledger was seen to have
+	Placed        int64   `json:"placed"`         // orders, those of the warm-up and found ones too
+	Found         int64   `json:"found"`          // orders whose outcome was not known at first, and that turned out to be placed
+	Unresolved    int64   `json:"unresolved"`     // orders that may have been placed or not, and nothing tells
+	Stock         Stock   `json:"stock,omitzero"` // of all products, after the sale; none where it could not be read
+	LookedUp      int64   `json:"lookedUp"`       // orders, one by one
+	Durable       int64   `json:"durable"`        // of them, that the ledger was seen to have
+	RowsRead      bool    `json:"rowsRead"`       // the proof rests on every row of the ledger
 	LedgerSeconds float64 `json:"ledgerSeconds"`
 
-	Proven     bool     `json:"proven"` // all checks were made and every rule holds
-	Claims     []Claim  `json:"claims"` // what was checked, and on what
+	Proven     bool     `json:"proven"`          // all checks were made and every rule holds
+	Error      string   `json:"error,omitempty"` // why they did not come to their end
+	Claims     []Claim  `json:"claims"`          // what was checked, and on what
 	Violations []Breach `json:"violations"`
 }
 
@@ -78,6 +85,7 @@ type OpReport struct {
 // Lateness is how well an open loop kept its schedule.
 type Lateness struct {
 	Latency
+	Visits  int64 `json:"visits"`  // that were begun, of which the lateness is
 	Dropped int64 `json:"dropped"` // visits that were not begun: they were later than the timeout
 }
 
@@ -104,7 +112,7 @@ func newReport(s *sale) Report {
 			Durability: s.Durability, Seed: s.Seed,
 		},
 		Environment: s.Environment,
-		Refused:     map[string]int64{}, Failed: map[string]int64{}, Claims: []Claim{}, Violations: []Breach{},
+		Refused:     map[string]int64{}, Failed: map[string]int64{}, Details: map[string]string{}, Claims: []Claim{}, Violations: []Breach{},
 	}
 }
 
@@ -120,6 +128,7 @@ func (r *Report) count(result *load.Result, s *sale) {
 	for i := range result.Ops {
 		op := &result.Ops[i]
 		requests += op.Counts.All()
+		maps.Copy(r.Details, op.Details)
 		r.Ops = append(r.Ops, newOpReport(op, result))
 		if i >= s.scenario.placing {
 			continue
@@ -135,7 +144,7 @@ func (r *Report) count(result *load.Result, s *sale) {
 	r.AcceptedPerSecond, r.RequestsPerSecond = result.PerSecond(r.Accepted), result.PerSecond(requests)
 	r.Placed = s.book.placed
 	if s.Rate > 0 {
-		r.Late = &Lateness{latencyOf(result.LateUs), result.Dropped}
+		r.Late = &Lateness{latencyOf(result.LateUs), result.LateUs.TotalCount(), result.Dropped}
 	}
 }
 
@@ -179,17 +188,35 @@ func (r *Report) Verdict() string {
 	case len(r.Violations) > 0:
 		return fmt.Sprintf("NOT CORRECT: %d broken", len(r.Violations))
 	case !r.Proven:
-		return "NOT PROVEN: the sale or its checks did not come to their end"
+		return "NOT PROVEN: " + cmp.Or(r.Error, "the sale or its checks did not come to their end")
 	}
 	verdict := fmt.Sprintf("sold exactly: %s of %s, nothing lost, nothing twice", grouped(r.Stock.Sold), r.offered())
 	if r.Unresolved > 0 {
 		verdict = fmt.Sprintf("sold %s of %s, nothing lost, nothing twice, except that nobody can tell what became of %s",
 			grouped(r.Stock.Sold), r.offered(), ordersText(r.Unresolved))
 	}
+	verdict += r.basis()
 	if failed := load.Total(r.allFailed()); failed > 0 {
 		verdict += "; failed requests: " + grouped(failed)
 	}
-	return verdict
+	return verdict + r.caveat()
+}
+
+// Begun is true where there is something to report: buyers came.
+func (r *Report) Begun() bool { return len(r.Ops) > 0 }
+
+// StockKnown is false where the stock could not be read after the sale.
+func (r *Report) StockKnown() bool { return r.Stock != Stock{} }
+
+// LagKnown is false where nobody could say how far the ledger was behind.
+func (r *Report) LagKnown() bool { return r.LagAtEnd.Seconds > 0 }
+
+// basis says what the verdict rests on where that is less than everything.
+func (r *Report) basis() string {
+	if r.RowsRead || r.LookedUp >= r.Placed {
+		return ""
+	}
+	return " (by a sample; --rows reads every row)"
 }
 
 func ordersText(n int64) string {

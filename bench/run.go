@@ -37,8 +37,32 @@ func Run(ctx context.Context, o Options) (Report, error) { //nolint:gocritic // 
 		return Report{}, err
 	}
 	defer s.close()
-	return s.run(ctx)
+	report, err := s.run(ctx)
+	if err != nil && ctx.Err() != nil && !report.Begun() {
+		err = &interruption{cause: ctx.Err()}
+	}
+	if broken := (*Violation)(nil); err != nil && !errors.As(err, &broken) {
+		report.Error = strings.Join(strings.Fields(err.Error()), " ") // drivers break their lines
+	}
+	return report, err
 }
+
+// interruption is the error of a sale that was broken off.
+type interruption struct {
+	after time.Duration // since the first order; 0 = there was none
+	cause error         // the context's
+}
+
+// Error says when.
+func (e *interruption) Error() string {
+	if e.after == 0 {
+		return "interrupted before the first order"
+	}
+	return fmt.Sprintf("interrupted after %.1f s", e.after.Seconds())
+}
+
+// Unwrap returns the context's error.
+func (e *interruption) Unwrap() error { return e.cause }
 
 // sale is one run.
 type sale struct {
@@ -49,7 +73,6 @@ type sale struct {
 	chance   load.Picker // of ten, for what visitors decide
 	book     *book
 	provers  []*conn
-	begun    time.Time
 }
 
 // decisions is how many equal chances there are for what a visitor does: halves, thirds and tenths can be made of them.
@@ -112,15 +135,17 @@ func (s *sale) run(ctx context.Context) (Report, error) {
 	}
 	watch := s.watch()
 	shown := showProgress(s.Out, s.Scenario, attack.Progress, s.Visits, s.Warmup+s.Duration)
-	s.begun = time.Now()
+	begun := time.Now()
 	result, err := attack.Do(ctx)
 	shown.stop()
 	report.count(&result, s)
 	report.Timeline, report.LagAtEnd = watch.stop()
-	if err != nil {
-		return report, err //nolint:wrapcheck // load says what it was doing
+	if err == nil {
+		err = s.prove(ctx, &result, before, watch.claims(), &report)
 	}
-	err = s.prove(ctx, &result, before, watch.claims(), &report)
+	if ctx.Err() != nil {
+		err = &interruption{after: time.Since(begun), cause: ctx.Err()}
+	}
 	return report, err
 }
 

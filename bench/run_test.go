@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
+
+	"flashsale/bench/load"
 )
 
 // small is a sale of 20 units to 50 buyers.
@@ -106,13 +108,15 @@ func TestRushCountsFailuresApart(t *testing.T) {
 func TestRushWithoutAnySale(t *testing.T) {
 	s := &shop{onOrder: func(_ *shop, ctx *fasthttp.RequestCtx, _ int) bool {
 		refuse(ctx, 503, "unavailable", "")
+		ctx.SetBodyString(`{"code":"unavailable","detail":"no store"}`)
 		return true
 	}}
 	report, err := Run(t.Context(), small(s.open(t)))
 	require.ErrorIs(t, err, ErrNoSale)
-	require.ErrorContains(t, err, "503 unavailable 50")
+	require.ErrorContains(t, err, "503 unavailable 50 (503 unavailable: no store)")
 	assert.False(t, report.Proven)
-	assert.Contains(t, report.Verdict(), "NOT PROVEN")
+	assert.Equal(t, "NOT PROVEN: "+err.Error(), report.Verdict())
+	assert.True(t, report.Begun())
 }
 
 func TestRushNeedsTheAdminToken(t *testing.T) {
@@ -126,8 +130,16 @@ func TestRushNeedsTheAdminToken(t *testing.T) {
 
 func TestRushWithoutAServer(t *testing.T) {
 	o := small("http://127.0.0.1:1")
-	_, err := Run(t.Context(), o)
+	report, err := Run(t.Context(), o)
 	require.ErrorContains(t, err, "connection refused")
+	assert.False(t, report.Begun())
+}
+
+// TestRushOverIPv6: what is not measured goes over both families, too.
+func TestRushOverIPv6(t *testing.T) {
+	target, err := load.ParseTarget("http://[::1]:3000")
+	require.NoError(t, err)
+	assert.True(t, newConn(&target, time.Second, "").host.DialDualStack)
 }
 
 func TestRushEndsWithItsContext(t *testing.T) {
@@ -140,7 +152,10 @@ func TestRushEndsWithItsContext(t *testing.T) {
 	}}
 	report, err := Run(ctx, small(s.open(t)))
 	require.ErrorIs(t, err, context.Canceled)
+	require.Regexp(t, `^interrupted after \d+\.\d s$`, err.Error())
 	assert.False(t, report.Proven)
+	assert.False(t, report.StockKnown())
+	assert.Equal(t, "NOT PROVEN: "+err.Error(), report.Verdict())
 	assert.GreaterOrEqual(t, report.Accepted, int64(10))
 	assert.Less(t, s.arrived, 20, "who has not ordered yet stays away")
 }

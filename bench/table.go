@@ -123,19 +123,59 @@ func appendReasons(t table.Writer, reasons map[string]int64) {
 }
 
 func (r *Report) caption() string {
-	s := &r.Stock
 	lines := []string{
 		fmt.Sprintf("%s, product %s: %s in %.2f s, %s", r.Target, r.Product, r.crowd(), r.Seconds, r.loop()),
-		fmt.Sprintf("stock: %s initial = %s current + %s held + %s sold",
-			grouped(s.Initial), grouped(s.Current), grouped(s.Held), grouped(s.Sold)),
-		fmt.Sprintf("ledger: %s orders and %.2f s behind at the end; had %s of the orders looked up %.2f s later",
-			grouped(r.LagAtEnd.LagOrders), r.LagAtEnd.LagSeconds, grouped(r.Durable), r.LedgerSeconds),
 	}
+	if late := r.Overrun(); late != "" {
+		lines = append(lines, "the schedule was not kept, "+late+": give a lower --rate, or more --connections")
+	}
+	lines = append(append(lines, r.Explained()...), r.stockLine(), r.ledgerLine())
 	if r.Found+r.Unresolved > 0 {
-		lines = append(lines, fmt.Sprintf("without an outcome at first: %d turned out to be placed, %d can't be told",
-			r.Found, r.Unresolved))
+		lines = append(lines, fmt.Sprintf("without an outcome at first: %s turned out to be placed, %s can't be told",
+			grouped(r.Found), grouped(r.Unresolved)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Explained lists, by reason, what the service said to what failed; where nothing was accepted, to what it refused too.
+func (r *Report) Explained() (lines []string) {
+	failed := r.allFailed()
+	for _, reason := range slices.Sorted(maps.Keys(r.Details)) {
+		if failed[reason] > 0 || r.Accepted == 0 {
+			lines = append(lines, reason+": "+r.Details[reason])
+		}
+	}
+	return lines
+}
+
+// reasons is why nothing was accepted, with the service's words.
+func (r *Report) reasons() string {
+	all := maps.Clone(r.Failed)
+	addAll(all, r.Refused)
+	if lines := r.Explained(); len(lines) > 0 {
+		return reasonsText(all) + " (" + strings.Join(lines, "; ") + ")"
+	}
+	return reasonsText(all)
+}
+
+func (r *Report) stockLine() string {
+	if !r.StockKnown() {
+		return "stock: not known"
+	}
+	s := &r.Stock
+	return fmt.Sprintf("stock: %s initial = %s current + %s held + %s sold",
+		grouped(s.Initial), grouped(s.Current), grouped(s.Held), grouped(s.Sold))
+}
+
+func (r *Report) ledgerLine() string {
+	line := "ledger: not known how far behind at the end"
+	if r.LagKnown() {
+		line = fmt.Sprintf("ledger: %s orders and %.2f s behind at the end", grouped(r.LagAtEnd.LagOrders), r.LagAtEnd.LagSeconds)
+	}
+	if r.LookedUp == 0 {
+		return line
+	}
+	return line + fmt.Sprintf("; had %s of %s orders looked up %.2f s later", grouped(r.Durable), grouped(r.LookedUp), r.LedgerSeconds)
 }
 
 func (r *Report) crowd() string {
@@ -150,8 +190,8 @@ func (r *Report) loop() string {
 	if r.Late == nil {
 		return text + ", closed loop"
 	}
-	return fmt.Sprintf("%s, %s/s by schedule; begun late by p50 %s, p99 %s ms; dropped %d", text,
-		grouped(int64(r.Settings.Rate)), milliseconds(r.Late.P50Us), milliseconds(r.Late.P99Us), r.Late.Dropped)
+	return fmt.Sprintf("%s, %s/s by schedule; begun late by p50 %s, p99 %s ms; dropped %s", text,
+		grouped(int64(r.Settings.Rate)), milliseconds(r.Late.P50Us), milliseconds(r.Late.P99Us), grouped(r.Late.Dropped))
 }
 
 // grouped writes a number with its thousands apart.

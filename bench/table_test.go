@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func sampleReport() Report {
 		Placed: 1000, Found: 2, Seconds: 0.0625, AcceptedPerSecond: 15968, RequestsPerSecond: 80000,
 		Latency:  Latency{P50Us: 500, P95Us: 1900, P99Us: 2800, P999Us: 9100, P9999Us: 12345, MaxUs: 12345},
 		LagAtEnd: Moment{Seconds: 0.07, LagOrders: 120, LagSeconds: 0.011},
-		Stock:    Stock{Initial: 1000, Sold: 1000}, Durable: 1000, LedgerSeconds: 0.21, Proven: true,
+		Stock:    Stock{Initial: 1000, Sold: 1000}, LookedUp: 1000, Durable: 1000, LedgerSeconds: 0.21, Proven: true,
 		Claims:     []Claim{{Rule: ruleSold, Scope: "the product", Holds: true}},
 		Violations: []Breach{},
 	}
@@ -48,8 +49,12 @@ func TestTables(t *testing.T) {
 	broken.Claims = []Claim{{Rule: ruleSold, Scope: "the product", Holds: false}}
 	quiet := Report{Scenario: "rush", Target: "http://127.0.0.1:3000", Product: "demo", Settings: broken.Settings}
 	open := sampleReport()
-	open.Settings.Rate, open.Late = 20_000, &Lateness{Latency: Latency{P50Us: 60, P99Us: 900}, Dropped: 3}
-	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open}
+	open.Settings.Rate, open.Late = 20_000, &Lateness{Latency: Latency{P50Us: 60, P99Us: 900}, Visits: 4997, Dropped: 3}
+	quiet.Error, quiet.Details = "no order was accepted: 400 invalid_request 100 (no replica)", map[string]string{"400 invalid_request": "no replica"}
+	saturated := open
+	saturated.LookedUp, saturated.Durable = 500, 500
+	saturated.Late = &Lateness{Latency: Latency{P50Us: 600, P99Us: 900}, Visits: 4900, Dropped: 1234}
+	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open, "table_saturated": saturated}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer
@@ -57,6 +62,34 @@ func TestTables(t *testing.T) {
 			compareGolden(t, filepath.Join("testdata", name+".golden"), got.Bytes())
 		})
 	}
+}
+
+func TestOverrun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		dropped, late int64
+		want          string
+	}{
+		"a hundredth dropped": {dropped: 10},
+		"more dropped":        {dropped: 11, want: "11 of 1,000 visits were dropped"},
+		"half of it late":     {late: 1400},
+		"more of it late":     {late: 1401, want: "visits were begun up to 1.40 ms late, of 2.80 ms that orders took (p99)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sampleReport()
+			r.Late = &Lateness{Latency: Latency{P99Us: tt.late}, Visits: 1000 - tt.dropped, Dropped: tt.dropped}
+			assert.Equal(t, tt.want, r.Overrun())
+			assert.Equal(t, tt.want != "", strings.Contains(r.Verdict(), "about the bench, not the service"))
+		})
+	}
+}
+
+func TestVerdictSaysWhatItRestsOn(t *testing.T) {
+	r := sampleReport()
+	assert.NotContains(t, r.Verdict(), "--rows")
+	r.LookedUp--
+	assert.Contains(t, r.Verdict(), "nothing twice (by a sample; --rows reads every row)")
+	r.RowsRead = true
+	assert.NotContains(t, r.Verdict(), "--rows")
 }
 
 func TestReportAsJSON(t *testing.T) {

@@ -7,8 +7,11 @@ import (
 )
 
 const (
-	// watchEvery is how often the stock and the ledger's lag are looked at in a short sale.
-	watchEvery = 100 * time.Millisecond
+	// watchEvery is how often the stock and the ledger's lag are looked at in a short sale, after watchCloser looks at its
+	// beginning: a rush is over in a moment.
+	watchEvery  = 100 * time.Millisecond
+	watchClose  = 10 * time.Millisecond
+	watchCloser = 20
 	// maxMoments bounds the looks that are kept: from there on half as often.
 	maxMoments = 600
 	// watchedProducts is of how many products the stock is looked at.
@@ -28,6 +31,7 @@ type Moment struct {
 type watcher struct {
 	sale    *sale
 	conn    *conn
+	begun   time.Time
 	moments []Moment
 	looks   int64
 	unsound string // the first stock that did not add up
@@ -37,9 +41,9 @@ type watcher struct {
 
 func (s *sale) watch() *watcher {
 	w := &watcher{
-		sale: s, conn: newConn(&s.target, s.Timeout, s.Token), end: make(chan struct{}), ended: make(chan struct{}),
+		sale: s, conn: newConn(&s.target, s.Timeout, s.Token), begun: time.Now(),
+		end: make(chan struct{}), ended: make(chan struct{}),
 	}
-	s.begun = time.Now()
 	go w.run()
 	return w
 }
@@ -60,21 +64,24 @@ func (w *watcher) stop() ([]Moment, Moment) {
 func (w *watcher) run() {
 	defer close(w.ended)
 	every := watchEvery
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(watchClose)
 	defer tick.Stop()
-	for {
-		select {
-		case <-w.end:
-			return
-		case <-tick.C:
-		}
+	for looks := 1; ; looks++ {
 		if m, ok := w.look(); ok {
 			w.moments = append(w.moments, m)
+		}
+		if looks == watchCloser {
+			tick.Reset(every)
 		}
 		if len(w.moments) >= maxMoments {
 			w.moments = everySecond(w.moments)
 			every *= 2
 			tick.Reset(every)
+		}
+		select {
+		case <-w.end:
+			return
+		case <-tick.C:
 		}
 	}
 }
@@ -101,12 +108,12 @@ func (w *watcher) look() (m Moment, ok bool) {
 		m.Held += stock.Held
 	}
 	answer, err := w.conn.get("/monitoring/health")
-	if err != nil || answer.status != fasthttp.StatusOK || answer.doc == nil {
+	if err != nil || answer.status != fasthttp.StatusOK || !answer.doc.Exists("ledger", "lagOrders") {
 		return m, false
 	}
 	m.LagOrders = answer.doc.GetInt64("ledger", "lagOrders")
 	m.LagSeconds = answer.doc.GetFloat64("ledger", "lagSeconds")
-	m.Seconds = time.Since(w.sale.begun).Seconds()
+	m.Seconds = time.Since(w.begun).Seconds()
 	return m, true
 }
 

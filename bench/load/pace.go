@@ -33,7 +33,9 @@ func (r *Run) paced(ctx context.Context) (next func(time.Duration) (int64, time.
 				r.begun.Add(1)
 				return v.visit, v.intended, true
 			}
-			r.dropped.Add(1)
+			if r.clock.now() >= r.plan.Warmup {
+				r.dropped.Add(1)
+			}
 		}
 		return 0, 0, false
 	}

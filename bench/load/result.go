@@ -35,6 +35,7 @@ type OpResult struct {
 	Counts     Counts                  // answered after it
 	AcceptedUs *hdrhistogram.Histogram // after the warm-up
 	RefusedUs  *hdrhistogram.Histogram
+	Details    map[string]string // how the service explained what it refused or failed, by reason
 }
 
 // AnsweredUs returns the latencies of what was accepted and refused.
@@ -43,6 +44,14 @@ func (r *OpResult) AnsweredUs() *hdrhistogram.Histogram {
 	both.Merge(r.AcceptedUs)
 	both.Merge(r.RefusedUs)
 	return both
+}
+
+// explain keeps the first explanation of each reason.
+func (r *OpResult) explain(o Outcome) {
+	if o.Detail == "" || r.Details[o.Why] != "" || len(r.Details) >= maxWhy {
+		return
+	}
+	r.Details[o.Why] = o.Detail
 }
 
 // Everything returns the counts of the warm-up and of what followed, for proofs.
@@ -66,9 +75,11 @@ type Result struct {
 	Ops     []OpResult
 	Seconds float64 // from the end of the warm-up to the last answer, or the end of Duration where that is later
 	Visits  int64   // begun, those of the warm-up too
-	Dropped int64   // of an open loop: not begun, because they were later than the timeout
+	Dropped int64   // of an open loop, after the warm-up: not begun, because they were later than the timeout
 
-	LateUs *hdrhistogram.Histogram // open loop: from the intended start of a visit to its first request; else empty
+	// LateUs is, of an open loop, from the intended start of a visit to its first request, where that was answered after the
+	// warm-up; else empty.
+	LateUs *hdrhistogram.Histogram
 
 	WarmupSeconds float64
 	SlotSeconds   float64 // length of a Slot

@@ -167,13 +167,13 @@ func (v *visitor) visit(ctx context.Context, visit int64, intended time.Duration
 		if len(v.request) == 0 {
 			return v.run.clock.now()
 		}
-		if v.run.plan.Rate > 0 && step == 0 {
-			v.notes.noteLate(v.run.clock.now() - intended)
-		}
+		late := v.run.clock.now() - intended
 		answer, err := v.conn.ask(ctx, v.request)
 		now := v.run.clock.now()
 		outcome := v.script.Answer(visit, step, answer, err)
-		v.notes.note(sample{Outcome: outcome, at: now, took: now - intended})
+		v.notes.note(sample{
+			Outcome: outcome, at: now, took: now - intended, paced: v.run.plan.Rate > 0 && step == 0, late: late,
+		})
 		intended = now
 		if v.conn.net == nil && err != nil {
 			pause(ctx, dialPause)

@@ -3,6 +3,9 @@ package load
 import (
 	"errors"
 	"strconv"
+	"strings"
+
+	"github.com/valyala/fastjson"
 )
 
 // Script is what the visitors of one connection do. A visit is one request or several in turn; visits are numbered from 0
@@ -32,6 +35,8 @@ type Outcome struct {
 	Op   int // index into [Plan.Ops]
 	Fate Fate
 	Why  string // the code of a refusal; status and code, or the error, of a failure
+	// Detail is how the service explained the first answer of that kind, for people; "" = not at all.
+	Detail string
 }
 
 // maxWhy bounds the kinds of reasons that are told apart.
@@ -40,8 +45,14 @@ const (
 	otherWhy = "other"
 )
 
+// maxDetail bounds an explanation, in bytes.
+const maxDetail = 300
+
 // Judge reads answers. It makes the text of each reason once.
-type Judge struct{ reasons map[reason]string }
+type Judge struct{ reasons map[reason]explained }
+
+// explained is a reason's text, and what the service said to the first request that got it.
+type explained struct{ why, detail string }
 
 type reason struct {
 	status int
@@ -65,7 +76,7 @@ func (j *Judge) change(a Answer, err error, yes int) (Outcome, []byte) {
 	id := TextMember(a.Body, "orderId")
 	if a.Status == yes {
 		if len(id) == 0 {
-			return Outcome{Why: j.why(a.Status, []byte("without an orderId"))}, nil
+			return j.outcome(Unknown, a.Status, []byte("without an orderId"), nil), nil
 		}
 		return Outcome{Fate: Accepted}, id
 	}
@@ -80,18 +91,18 @@ func (j *Judge) Read(a Answer, err error) Outcome {
 	case a.Status == 200:
 		return Outcome{Fate: Accepted}
 	}
-	return Outcome{Fate: Failed, Why: j.why(a.Status, TextMember(a.Body, "code"))}
+	return j.outcome(Failed, a.Status, TextMember(a.Body, "code"), a.Body)
 }
 
 func (j *Judge) no(a Answer) Outcome {
 	code := TextMember(a.Body, "code")
 	switch {
 	case len(code) > 0 && (a.Status == 409 || a.Status == 410 || a.Status == 422):
-		return Outcome{Fate: Refused, Why: j.why(0, code)}
+		return j.outcome(Refused, 0, code, a.Body)
 	case surelyWithoutEffect(a.Status, code):
-		return Outcome{Fate: Failed, Why: j.why(a.Status, code)}
+		return j.outcome(Failed, a.Status, code, a.Body)
 	}
-	return Outcome{Why: j.why(a.Status, code)}
+	return j.outcome(Unknown, a.Status, code, a.Body)
 }
 
 // surelyWithoutEffect is true for answers after which the request can't come true (DESIGN, HTTP).
@@ -103,16 +114,21 @@ func surelyWithoutEffect(status int, code []byte) bool {
 	return status >= 400 && status < 500
 }
 
-// why returns the text of a reason; status 0 = the code alone.
-func (j *Judge) why(status int, code []byte) string {
+// outcome is that of an answer; status 0 = the code alone is its reason.
+func (j *Judge) outcome(fate Fate, status int, code, body []byte) Outcome {
+	e := j.explain(status, code, body)
+	return Outcome{Fate: fate, Why: e.why, Detail: e.detail}
+}
+
+func (j *Judge) explain(status int, code, body []byte) explained {
 	if text, known := j.reasons[reason{status, string(code)}]; known {
 		return text
 	}
 	if j.reasons == nil {
-		j.reasons = map[reason]string{}
+		j.reasons = map[reason]explained{}
 	}
 	if len(j.reasons) >= maxWhy {
-		return otherWhy
+		return explained{why: otherWhy}
 	}
 	text := string(code)
 	if status != 0 {
@@ -121,8 +137,18 @@ func (j *Judge) why(status int, code []byte) string {
 			text += " " + string(code)
 		}
 	}
-	j.reasons[reason{status, string(code)}] = text
-	return text
+	e := explained{why: text, detail: detailOf(body)}
+	j.reasons[reason{status, string(code)}] = e
+	return e
+}
+
+// detailOf returns the explanation in a problem document (RFC 9457); "" where there is none.
+func detailOf(body []byte) string {
+	detail := fastjson.GetString(body, "detail")
+	if len(detail) > maxDetail {
+		return strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
+	return detail
 }
 
 // ofError judges a request that got no answer. Only where no connection was made it surely did nothing.

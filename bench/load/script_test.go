@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -61,10 +62,20 @@ func TestOutcomesOfChangesAndReads(t *testing.T) {
 func TestJudgeBoundsItsReasons(t *testing.T) {
 	var j Judge
 	for i := range 2 * maxWhy {
-		j.why(500, fmt.Append(nil, i))
+		j.explain(500, fmt.Append(nil, i), nil)
 	}
 	assert.Len(t, j.reasons, maxWhy)
-	assert.Equal(t, otherWhy, j.why(500, []byte("new")))
+	assert.Equal(t, explained{why: otherWhy}, j.explain(500, []byte("new"), nil))
+}
+
+func TestJudgeKeepsTheExplanation(t *testing.T) {
+	var j Judge
+	for range 2 {
+		got, _ := j.Order(Answer{Status: 400, Body: []byte(`{"code":"invalid_request","detail":"no \"replica\""}`)}, nil)
+		assert.Equal(t, Outcome{Fate: Failed, Why: "400 invalid_request", Detail: `no "replica"`}, got)
+	}
+	long, _ := j.Order(Answer{Status: 401, Body: fmt.Appendf(nil, `{"detail":"%s"}`, strings.Repeat("é", maxDetail))}, nil)
+	assert.Equal(t, strings.Repeat("é", maxDetail/2)+"…", long.Detail)
 }
 
 func TestTextMember(t *testing.T) {

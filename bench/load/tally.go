@@ -23,6 +23,9 @@ type sample struct {
 	Outcome
 	at   time.Duration // of the answer, on the clock
 	took time.Duration
+	// paced is true for a visit's first answer in an open loop, and late is how late the visit was begun.
+	paced bool
+	late  time.Duration
 }
 
 // tally counts for all connections. What they note comes in by the handful, so that the lock costs nothing and there is one
@@ -43,7 +46,7 @@ func newTally(p *Plan) *tally {
 	t := &tally{warmup: p.Warmup, lateUs: newHistogram(slowest), slot: firstSlot}
 	for _, name := range p.Ops {
 		t.ops = append(t.ops, OpResult{
-			Name: name, Warmup: newCounts(), Counts: newCounts(),
+			Name: name, Warmup: newCounts(), Counts: newCounts(), Details: map[string]string{},
 			AcceptedUs: newHistogram(slowest), RefusedUs: newHistogram(slowest),
 		})
 	}
@@ -52,6 +55,7 @@ func newTally(p *Plan) *tally {
 
 func (t *tally) note(s *sample) {
 	op := &t.ops[s.Op]
+	op.explain(s.Outcome)
 	t.noteSlot(s)
 	t.last = max(t.last, s.at)
 	if s.at < t.warmup {
@@ -59,6 +63,9 @@ func (t *tally) note(s *sample) {
 		return
 	}
 	op.Counts.note(s.Outcome)
+	if s.paced {
+		record(t.lateUs, s.late)
+	}
 	switch s.Fate {
 	case Accepted:
 		record(op.AcceptedUs, s.took)
@@ -131,7 +138,6 @@ func (t *tally) progress() (p Progress) {
 type notebook struct {
 	tally   *tally
 	samples []sample
-	late    []time.Duration
 	counted time.Duration // when it was last handed over, on the clock
 }
 
@@ -147,17 +153,11 @@ func (n *notebook) note(s sample) {
 	}
 }
 
-// noteLate notes how late a visit was begun. There is an answer for each, so it needs no bound of its own.
-func (n *notebook) noteLate(late time.Duration) { n.late = append(n.late, late) }
-
 func (n *notebook) handOver() {
 	n.tally.mu.Lock()
 	defer n.tally.mu.Unlock()
 	for i := range n.samples {
 		n.tally.note(&n.samples[i])
 	}
-	for _, late := range n.late {
-		record(n.tally.lateUs, late)
-	}
-	n.samples, n.late = n.samples[:0], n.late[:0]
+	n.samples = n.samples[:0]
 }

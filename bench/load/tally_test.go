@@ -21,11 +21,11 @@ func noted(p *Plan, samples ...sample) *tally {
 
 func TestTallyCountsByFate(t *testing.T) {
 	tally := noted(&Plan{Warmup: time.Second},
-		sample{Outcome{Fate: Accepted}, 500 * time.Millisecond, time.Hour},
-		sample{Outcome{Fate: Accepted}, time.Second, 3 * time.Millisecond},
-		sample{Outcome{Fate: Refused, Why: "sold_out"}, 2 * time.Second, time.Microsecond},
-		sample{Outcome{Fate: Failed, Why: "503"}, 2 * time.Second, time.Second},
-		sample{Outcome{Fate: Unknown, Why: "504"}, 3 * time.Second, time.Second},
+		sample{Outcome: Outcome{Fate: Accepted}, at: 500 * time.Millisecond, took: time.Hour},
+		sample{Outcome: Outcome{Fate: Accepted}, at: time.Second, took: 3 * time.Millisecond},
+		sample{Outcome: Outcome{Fate: Refused, Why: "sold_out"}, at: 2 * time.Second, took: time.Microsecond},
+		sample{Outcome: Outcome{Fate: Failed, Why: "503"}, at: 2 * time.Second, took: time.Second},
+		sample{Outcome: Outcome{Fate: Unknown, Why: "504"}, at: 3 * time.Second, took: time.Second},
 	)
 	op := &tally.ops[0]
 	assert.Equal(t, Counts{Accepted: 1, Refused: map[string]int64{}, Failed: map[string]int64{}}, op.Warmup)
@@ -40,11 +40,31 @@ func TestTallyCountsByFate(t *testing.T) {
 	assert.Equal(t, 3*time.Second, tally.last)
 }
 
+// TestLatenessIsOfWhatIsMeasured: like all latencies, it leaves the warm-up out, and it counts visits, not requests.
+func TestLatenessIsOfWhatIsMeasured(t *testing.T) {
+	answered := Outcome{Fate: Failed, Why: "timeout"}
+	tally := noted(&Plan{Warmup: time.Second},
+		sample{Outcome: answered, at: 900 * time.Millisecond, paced: true, late: time.Second},
+		sample{Outcome: answered, at: 2 * time.Second, paced: true, late: 3 * time.Millisecond},
+		sample{Outcome: answered, at: 2 * time.Second, late: time.Second},
+	)
+	assert.EqualValues(t, 1, tally.lateUs.TotalCount())
+	assert.InDelta(t, 3000, tally.lateUs.Max(), 3)
+}
+
+func TestTallyKeepsTheFirstExplanation(t *testing.T) {
+	tally := noted(&Plan{},
+		sample{Outcome: Outcome{Fate: Failed, Why: "400"}}, sample{Outcome: Outcome{Fate: Failed, Why: "400", Detail: "no replica"}},
+		sample{Outcome: Outcome{Fate: Failed, Why: "400", Detail: "another"}},
+	)
+	assert.Equal(t, map[string]string{"400": "no replica"}, tally.ops[0].Details)
+}
+
 // TestSlotsAreJoined: a long run has no more of them than a short one.
 func TestSlotsAreJoined(t *testing.T) {
 	var samples []sample
 	for second := range 1000 {
-		samples = append(samples, sample{Outcome{Fate: Accepted}, time.Duration(second) * time.Second, time.Duration(second) * time.Millisecond})
+		samples = append(samples, sample{Outcome: Outcome{Fate: Accepted}, at: time.Duration(second) * time.Second, took: time.Duration(second) * time.Millisecond})
 	}
 	tally := noted(&Plan{}, samples...)
 	assert.LessOrEqual(t, len(tally.slots), maxSlots)
@@ -66,6 +86,6 @@ func TestTallyBoundsItsReasons(t *testing.T) {
 }
 
 func TestLatencyBeyondTheRangeCountsAsItsEnd(t *testing.T) {
-	tally := noted(&Plan{Timeout: time.Millisecond}, sample{Outcome{Fate: Accepted}, time.Second, time.Hour})
+	tally := noted(&Plan{Timeout: time.Millisecond}, sample{Outcome: Outcome{Fate: Accepted}, at: time.Second, took: time.Hour})
 	assert.EqualValues(t, 1, tally.ops[0].AcceptedUs.TotalCount())
 }

@@ -34,6 +34,7 @@ type Section struct {
 	OK      bool
 	Verdict string
 	Wrong   []string // what broke, in full
+	Notes   []string // what must be known to read the figures
 	Tiles   []Tile
 	Shares  []Share
 	Charts  []Chart

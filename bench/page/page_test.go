@@ -31,8 +31,8 @@ func sampleReport() *bench.Report {
 		Environment: bench.Environment{CPU: "AMD EPYC", Cores: 2, Redis: "Redis 7.0.15"},
 		Accepted:    1000, Refused: map[string]int64{"sold_out": 3990}, Failed: map[string]int64{"503 overloaded": 10},
 		AcceptedPerSecond: 500, RequestsPerSecond: 2500, Seconds: 2, WarmupSeconds: 0.5, SlotSeconds: 0.02, Latency: latencySample(900),
-		Late: &bench.Lateness{Latency: latencySample(60), Dropped: 4}, Proven: true,
-		LagAtEnd: bench.Moment{LagOrders: 1234, LagSeconds: 0.25}, Stock: bench.Stock{Initial: 3000, Current: 2000, Sold: 1000},
+		Late: &bench.Lateness{Latency: latencySample(60), Visits: 4000, Dropped: 4}, Proven: true,
+		LagAtEnd: bench.Moment{Seconds: 2.5, LagOrders: 1234, LagSeconds: 0.25}, Stock: bench.Stock{Initial: 3000, Current: 2000, Sold: 1000},
 		Claims: []bench.Claim{
 			{Rule: "soldStock = orders confirmed", Scope: "the product", Holds: true},
 			{Rule: "every order has an id of its own", Scope: "all 1,000 orders", Holds: true},
@@ -88,6 +88,21 @@ func TestPageOfABrokenSale(t *testing.T) {
 	assert.Contains(t, html, `<li class="bad">soldStock = orders confirmed</li>`)
 	assert.Contains(t, plain(html), "NOT CORRECT: 1 broken")
 	assert.Contains(t, plain(html), "want 1000, got 1001")
+}
+
+// TestPageOfWhatIsNotKnown says so, and why the sale was not proven.
+func TestPageOfWhatIsNotKnown(t *testing.T) {
+	r := sampleReport()
+	r.Proven, r.Error, r.LagAtEnd, r.Stock = false, "stock of demo: connection refused", bench.Moment{}, bench.Stock{}
+	r.Details = map[string]string{"503 overloaded": "the queue is full"}
+	r.Late.Dropped = 4000
+	text := plain(render(t, Sale(r)))
+	for _, want := range []string{
+		"NOT PROVEN: stock of demo: connection refused", "503 overloaded: the queue is full", "ledger behind – not known",
+		"the schedule was not kept: 4,000 of 8,000 visits were dropped", "begun late by 4,000 2,000",
+	} {
+		assert.Contains(t, text, want)
+	}
 }
 
 func TestPageOfSeveral(t *testing.T) {

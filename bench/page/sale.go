@@ -20,6 +20,10 @@ func Sale(r *bench.Report) Section {
 	for _, b := range r.Violations {
 		s.Wrong = append(s.Wrong, b.String())
 	}
+	s.Notes = r.Explained()
+	if late := r.Overrun(); late != "" {
+		s.Notes = append(s.Notes, "the schedule was not kept: "+late)
+	}
 	for i := range r.Ops {
 		s.Shares = append(s.Shares, shareOf(&r.Ops[i]))
 	}
@@ -43,7 +47,12 @@ func saleTiles(r *bench.Report) []Tile {
 		{Name: "p50", Value: p50, Unit: p50Unit, Note: "orders"},
 		{Name: "p99", Value: p99, Unit: p99Unit, Note: "orders"},
 		{Name: "p99.99", Value: tail, Unit: tailUnit, Note: "orders"},
-		{Name: "ledger behind", Value: trim(r.LagAtEnd.LagSeconds), Unit: "s", Note: count(r.LagAtEnd.LagOrders) + " orders at the end"},
+		{Name: "ledger behind", Value: "–", Note: "not known"},
+	}
+	if r.LagKnown() {
+		tiles[len(tiles)-1] = Tile{
+			Name: "ledger behind", Value: trim(r.LagAtEnd.LagSeconds), Unit: "s", Note: count(r.LagAtEnd.LagOrders) + " orders at the end",
+		}
 	}
 	return tiles
 }
@@ -379,7 +388,7 @@ func latencies(r *bench.Report) Table {
 		row(op.Name+" refused", load.Total(op.Refused), &op.RefusedLatency)
 	}
 	if r.Late != nil {
-		row("begun late by", r.Accepted+load.Total(r.Refused), &r.Late.Latency)
+		row("begun late by", r.Late.Visits, &r.Late.Latency)
 	}
 	return t
 }

@@ -41,7 +41,7 @@ type benchRun struct {
 	Duration    time.Duration `help:"What is measured, of a sale that goes on."`
 	Warmup      time.Duration `help:"Before it; not measured, but proven."`
 	HoldSeconds int           `help:"Of the holds in the scenario of that name." placeholder:"N"`
-	Ask         string        `help:"Durability that each order asks for: fast, replicated or ledger. Default: none, the service decides." placeholder:"MODE"`
+	Ask         string        `help:"Durability that each order asks for: fast, replicated or ledger. Default: none, the service decides." placeholder:"MODE" default:"" enum:",fast,replicated,ledger"`
 	Seed        uint64        `help:"Decides who comes when and for what." default:"1"`
 	Timeout     time.Duration `help:"Of a request." default:"5s"`
 	LedgerWait  time.Duration `help:"For how long the ledger is waited for afterwards." default:"30s"`
@@ -80,6 +80,10 @@ func (b *benchRun) onOwnService(ctx context.Context) error {
 // sell runs the scenario against the target. Where the addresses of its stores are known, the report says what they are;
 // where the ledger's is, its rows are part of the proof.
 func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error {
+	undo, err := reservePage(b.HTML)
+	if err != nil {
+		return err
+	}
 	report, err := bench.Run(ctx, bench.Options{
 		Target: b.Target, Scenario: b.Scenario, AdminToken: b.AdminToken, Token: b.Token,
 		Buyers: b.Buyers, Visits: b.Visits, Products: b.Products, Units: b.Units, Zipf: b.Zipf,
@@ -88,25 +92,48 @@ func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error
 		Shared: b.Shared, DatabaseURL: databaseURL,
 		Environment: bench.DescribeEnvironment(ctx, version, redisURL, databaseURL), Out: os.Stderr,
 	})
-	return errors.Join(err, b.show(&report))
+	if !report.Begun() {
+		return errors.Join(err, undo())
+	}
+	return errors.Join(err, b.print(&report), b.writePage(&report))
 }
 
-func (b *benchRun) show(report *bench.Report) error {
-	if b.HTML != "" {
-		shown := page.Page{
-			Title: "flashsale bench: " + report.Scenario, Made: report.Started, Environment: report.Environment,
-			Sections: []page.Section{page.Sale(report)},
-		}
-		if err := writePage(&shown, b.HTML); err != nil {
-			return err
-		}
-	}
+func (b *benchRun) print(report *bench.Report) error {
 	if !b.JSON {
 		return report.WriteTable(os.Stdout)
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
 	return out.Encode(report)
+}
+
+func (b *benchRun) writePage(report *bench.Report) error {
+	if b.HTML == "" {
+		return nil
+	}
+	shown := page.Page{
+		Title: "flashsale bench: " + report.Scenario, Made: report.Started, Environment: report.Environment,
+		Sections: []page.Section{page.Sale(report)},
+	}
+	return writePage(&shown, b.HTML)
+}
+
+// reservePage fails before the sale where the page could not be written after it. What is there stays as it is; undo removes
+// a file that was not there before.
+func reservePage(path string) (undo func() error, err error) {
+	undo = func() error { return nil }
+	if path == "" {
+		return undo, nil
+	}
+	_, missing := os.Stat(path)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("--html: %w", err)
+	}
+	if errors.Is(missing, os.ErrNotExist) {
+		undo = func() error { return os.Remove(path) }
+	}
+	return undo, file.Close()
 }
 
 func writePage(shown *page.Page, path string) error {

@@ -1,0 +1,35 @@
+package bench
+
+import "fmt"
+
+// An open loop is about the service while the bench keeps its schedule. Beyond these bounds its figures are about the bench.
+const (
+	// maxDroppedShare of the visits may be dropped.
+	maxDroppedShare = 0.01
+	// maxLateShare of the latency, both at p99, may be that visits were begun late.
+	maxLateShare = 0.5
+)
+
+// Overrun says by how much an open loop did not keep its schedule, so that its figures are about the bench; "" = it did, or
+// there was none.
+func (r *Report) Overrun() string {
+	if r.Late == nil {
+		return ""
+	}
+	due := r.Late.Visits + r.Late.Dropped
+	switch late, took := r.Late.P99Us, r.Latency.P99Us; {
+	case float64(r.Late.Dropped) > maxDroppedShare*float64(due):
+		return fmt.Sprintf("%s of %s visits were dropped", grouped(r.Late.Dropped), grouped(due))
+	case float64(late) > maxLateShare*float64(took):
+		return fmt.Sprintf("visits were begun up to %s ms late, of %s ms that orders took (p99)", milliseconds(late), milliseconds(took))
+	}
+	return ""
+}
+
+// caveat is what the verdict says of that.
+func (r *Report) caveat() string {
+	if r.Overrun() == "" {
+		return ""
+	}
+	return "; the schedule was not kept: rates and latencies are about the bench, not the service"
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// benchRefused runs a bench that can't come to a sale, and returns the one line that says why.
+func benchRefused(t *testing.T, args ...string) string {
+	t.Helper()
+	run := exec.Command(binary, append([]string{"bench"}, args...)...)
+	run.Dir, run.Env = t.TempDir(), []string{"PATH=" + os.Getenv("PATH")}
+	var out, why bytes.Buffer
+	run.Stdout, run.Stderr = &out, &why
+	require.Error(t, run.Run())
+	assert.Empty(t, out.String(), "there is nothing to report")
+	said := strings.TrimSpace(why.String())
+	assert.NotContains(t, said, "\n")
+	return said
+}
+
+const nobody = "http://127.0.0.1:1"
+
+func TestBenchWithoutASaleReportsNone(t *testing.T) {
+	shown := filepath.Join(t.TempDir(), "sale.html")
+	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--html", shown), "connection refused")
+	assert.NoFileExists(t, shown)
+	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--connections", "10001", "--json"), "connections: from 1 to 10000")
+}
+
+// TestBenchChecksItsPageFirst: not after the sale, when it is too late.
+func TestBenchChecksItsPageFirst(t *testing.T) {
+	said := benchRefused(t, "run", "--target", nobody, "--html", filepath.Join(t.TempDir(), "missing", "sale.html"))
+	assert.Contains(t, said, "--html: ")
+	assert.NotContains(t, said, "connection refused", "nobody was asked")
+
+	kept := filepath.Join(t.TempDir(), "sale.html")
+	require.NoError(t, os.WriteFile(kept, []byte("the last one"), 0o600))
+	benchRefused(t, "run", "--target", nobody, "--html", kept)
+	data, err := os.ReadFile(kept)
+	require.NoError(t, err)
+	assert.Equal(t, "the last one", string(data))
+}
