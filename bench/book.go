@@ -3,6 +3,7 @@ package bench
 import (
 	"hash/maphash"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -146,6 +147,25 @@ func (b *book) doubt(o order) {
 		return
 	}
 	b.unsure = append(b.unsure, o)
+}
+
+// dropAnswered forgets doubts about orders that another answer told of, or another doubt: a key that is sent again means the
+// same order.
+func (b *book) dropAnswered() {
+	answered := map[uint64]bool{} // by fingerprint of a doubtful id
+	isKnown := func(o order) bool {
+		id := b.fingerprint([]byte(o.id))
+		told, again := answered[id]
+		answered[id] = told
+		return again
+	}
+	b.unsure = slices.DeleteFunc(b.unsure, isKnown)
+	for _, id := range b.ids {
+		if _, doubted := answered[id]; doubted {
+			answered[id] = true
+		}
+	}
+	b.unsure = slices.DeleteFunc(b.unsure, func(o order) bool { return answered[b.fingerprint([]byte(o.id))] })
 }
 
 // turnAway notes a refusal.

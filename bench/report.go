@@ -44,6 +44,7 @@ type Report struct {
 	Placed        int64   `json:"placed"`         // orders, those of the warm-up and found ones too
 	Found         int64   `json:"found"`          // orders whose outcome was not known at first, and that turned out to be placed
 	Unresolved    int64   `json:"unresolved"`     // orders that may have been placed or not, and nothing tells
+	Undecided     int64   `json:"undecided"`      // orders that were placed, and nothing tells how they ended
 	Stock         Stock   `json:"stock,omitzero"` // of all products, after the sale; none where it could not be read
 	LookedUp      int64   `json:"lookedUp"`       // orders, one by one
 	Durable       int64   `json:"durable"`        // of them, that the ledger was seen to have
@@ -178,7 +179,7 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 
 // settle notes what was found after the sale.
 func (r *Report) settle(s *settlement) {
-	r.Stock, r.Found, r.Unresolved = s.stock, int64(len(s.found)), s.unresolved
+	r.Stock, r.Found, r.Unresolved, r.Undecided = s.stock, int64(len(s.found)), s.unresolved, s.undecided
 	r.Placed += r.Found
 }
 
@@ -191,9 +192,9 @@ func (r *Report) Verdict() string {
 		return "NOT PROVEN: " + cmp.Or(r.Error, "the sale or its checks did not come to their end")
 	}
 	verdict := fmt.Sprintf("sold exactly: %s of %s, nothing lost, nothing twice", grouped(r.Stock.Sold), r.offered())
-	if r.Unresolved > 0 {
+	if r.untold() > 0 {
 		verdict = fmt.Sprintf("sold %s of %s, nothing lost, nothing twice, except that nobody can tell what became of %s",
-			grouped(r.Stock.Sold), r.offered(), ordersText(r.Unresolved))
+			grouped(r.Stock.Sold), r.offered(), ordersText(r.untold()))
 	}
 	verdict += r.basis()
 	if failed := load.Total(r.allFailed()); failed > 0 {
@@ -218,6 +219,9 @@ func (r *Report) basis() string {
 	}
 	return " (by a sample; --rows reads every row)"
 }
+
+// untold counts the orders whose outcome nobody knows.
+func (r *Report) untold() int64 { return r.Unresolved + r.Undecided }
 
 func ordersText(n int64) string {
 	if n == 1 {

@@ -32,6 +32,9 @@ func (s *sale) settle(ctx context.Context) (settlement, error) {
 	defer cancel()
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
+	if s.scenario.once {
+		s.book.dropAnswered()
+	}
 	nameless := s.book.nameless()
 	certain := len(s.book.unsure) == 0 && nameless == 0 && !s.scenario.holds
 	for {

@@ -130,9 +130,9 @@ func (r *Report) caption() string {
 		lines = append(lines, "the schedule was not kept, "+late+": give a lower --rate, or more --connections")
 	}
 	lines = append(append(lines, r.Explained()...), r.stockLine(), r.ledgerLine())
-	if r.Found+r.Unresolved > 0 {
+	if r.Found+r.untold() > 0 {
 		lines = append(lines, fmt.Sprintf("without an outcome at first: %s turned out to be placed, %s can't be told",
-			grouped(r.Found), grouped(r.Unresolved)))
+			grouped(r.Found), grouped(r.untold())))
 	}
 	return strings.Join(lines, "\n")
 }

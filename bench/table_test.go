@@ -54,7 +54,12 @@ func TestTables(t *testing.T) {
 	saturated := open
 	saturated.LookedUp, saturated.Durable = 500, 500
 	saturated.Late = &Lateness{Latency: Latency{P50Us: 600, P99Us: 900}, Visits: 4900, Dropped: 1234}
-	tests := map[string]Report{"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open, "table_saturated": saturated}
+	untold := sampleReport()
+	untold.Unresolved, untold.Undecided = 1, 2
+	tests := map[string]Report{
+		"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open,
+		"table_saturated": saturated, "table_untold": untold,
+	}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer

@@ -26,6 +26,26 @@ func TestUnknownOrderThatWasPlaced(t *testing.T) {
 	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice; failed requests: 1", report.Verdict())
 }
 
+// TestUnknownReplayOfAnOrder names the order that the buyer was told of before, or is told of later: it is still one order.
+func TestUnknownReplayOfAnOrder(t *testing.T) {
+	told := map[string]int{}
+	s := &shop{onOrder: func(s *shop, ctx *fasthttp.RequestCtx, _ int) bool {
+		id, isReplay := s.keys[string(ctx.Request.Header.Peek("Idempotency-Key"))]
+		if !isReplay || len(told) > 5 {
+			return false
+		}
+		told[id]++
+		refuse(ctx, 504, "outcome_unknown", id)
+		return true
+	}}
+	report, err := Run(t.Context(), sample(s.open(t), "duplicates"))
+	require.NoError(t, err)
+	assert.NotEmpty(t, told)
+	assert.Positive(t, load.Total(report.Failed))
+	assert.Zero(t, report.Found)
+	assert.EqualValues(t, 20, report.Placed)
+}
+
 func TestUnknownOrderThatWasNotPlaced(t *testing.T) {
 	s := &shop{onOrder: onNth(6, func(_ *shop, ctx *fasthttp.RequestCtx) {
 		refuse(ctx, 504, "outcome_unknown", "order-6")
