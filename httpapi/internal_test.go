@@ -155,6 +155,60 @@ func TestClientOf(t *testing.T) {
 	require.Equal(t, netip.Prefix{}, clientOf(&net.UnixAddr{}))
 }
 
+// askedConn is a connection of a server that stops, on which a request has been read.
+func askedConn(t *testing.T) (c *trackedConn, client net.Conn) {
+	t.Helper()
+	here, there := net.Pipe()
+	t.Cleanup(func() { require.NoError(t, there.Close()) })
+	ln := trackConns(nil, 0)
+	ln.stopping.Store(true)
+	c = ln.track(here)
+	require.True(t, ln.admit(c))
+	sent := make(chan error, 1)
+	go func() { _, err := there.Write([]byte("request")); sent <- err }()
+	_, err := c.Read(make([]byte, 100))
+	require.NoError(t, err)
+	require.NoError(t, <-sent)
+	return c, there
+}
+
+// fasthttp closes what it takes for idle: a request that was read is answered all the same.
+func TestAStoppingServerAnswersWhatItHasRead(t *testing.T) {
+	c, client := askedConn(t)
+	require.NoError(t, c.Close(), "which is put off")
+	got := make(chan byte, 1)
+	go func() {
+		var answer [1]byte
+		_, _ = client.Read(answer[:])
+		got <- answer[0]
+	}()
+	_, err := c.Write([]byte("!"))
+	require.NoError(t, err)
+	require.Equal(t, byte('!'), <-got)
+	require.NoError(t, c.Close(), "by who has answered")
+	_, err = c.Write([]byte("!"))
+	require.Error(t, err)
+	require.Empty(t, c.listener.conns)
+}
+
+func TestAStreamIsClosedAtOnce(t *testing.T) {
+	c, _ := askedConn(t)
+	c.handed.Store(true)
+	require.NoError(t, c.Close())
+	require.Empty(t, c.listener.conns)
+}
+
+// What arrives when nobody would answer it any more is not acted upon.
+func TestWhatIsReadAfterTheCloseIsNotActedUpon(t *testing.T) {
+	c, client := askedConn(t)
+	require.NoError(t, c.Close(), "which is put off")
+	go func() { _, _ = client.Write([]byte("one more")) }()
+	n, err := c.Read(make([]byte, 100))
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.Zero(t, n)
+	require.NoError(t, c.Close())
+}
+
 // crowded is a listener that has no room for the first connections.
 type crowded struct {
 	net.Listener

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // trackedListener knows its connections: it bounds how many one client has, stopping need not wait for clients that
@@ -21,6 +23,8 @@ type trackedListener struct {
 
 	proxies proxies       // clients that stand for many and have no limit
 	slack   time.Duration // by how much a deadline of a connection may come early
+
+	stopping atomic.Bool // fasthttp closes the connections that it takes for idle
 
 	mu      sync.Mutex
 	conns   map[*trackedConn]struct{}
@@ -136,6 +140,7 @@ func (l *trackedListener) closeConns(all bool) {
 	}
 	l.mu.Unlock()
 	for _, c := range doomed {
+		c.closed.Store(true)
 		_ = c.Close()
 	}
 }
@@ -157,8 +162,18 @@ type trackedConn struct {
 	listener *trackedListener
 	client   netip.Prefix
 	state    atomic.Int32
+	asked    atomic.Bool // something has been read that was not answered yet
+	closed   atomic.Bool
+	handed   atomic.Bool // to a stream, which closes it once
 	reading  *deadline
 	writing  *deadline
+}
+
+// handOver notes that a request's connection is a stream's from now on.
+func handOver(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*trackedConn); ok {
+		c.handed.Store(true)
+	}
 }
 
 // SetWriteBuffer bounds what the kernel keeps of what the client has not read.
@@ -185,7 +200,11 @@ func (c *trackedConn) Read(b []byte) (int, error) {
 	}
 	defer c.reading.end()
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.state.CompareAndSwap(connSilent, connSpoke) && c.state.Load() == connDoomed {
+	if n == 0 {
+		return n, err
+	}
+	c.asked.Store(true)
+	if c.closed.Load() || !c.state.CompareAndSwap(connSilent, connSpoke) && c.state.Load() == connDoomed {
 		return 0, net.ErrClosed
 	}
 	return n, err
@@ -197,6 +216,7 @@ func (c *trackedConn) Write(b []byte) (int, error) {
 		return 0, err //nolint:wrapcheck // as the connection says it
 	}
 	defer c.writing.end()
+	c.asked.Store(false)
 	return c.Conn.Write(b)
 }
 
@@ -211,8 +231,13 @@ func (c *trackedConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// Close closes the connection and forgets it.
+// Close closes the connection and forgets it. When the server stops, fasthttp takes a connection for idle for some time after
+// it has read a request: the first Close in that time does nothing, so that the request is answered, and whoever answers it
+// closes again. Of a Close and a Read at the same time either the one sees the request or the other that nobody will answer.
 func (c *trackedConn) Close() error {
+	if !c.closed.Swap(true) && c.listener.stopping.Load() && c.asked.Load() && !c.handed.Load() {
+		return nil
+	}
 	c.listener.forget(c)
 	return c.Conn.Close()
 }

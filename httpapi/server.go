@@ -273,6 +273,7 @@ func (s *Server) runStreams(ctx context.Context) (stop func()) {
 
 func (s *Server) shutdown(ctx context.Context, tracked *trackedListener) error {
 	s.stopping.Store(true)
+	tracked.stopping.Store(true)
 	_ = tracked.Close()
 	tracked.closeConns(false)
 	ctx, cancel := context.WithTimeout(ctx, s.config.ShutdownTimeout+cutGrace)

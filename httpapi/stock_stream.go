@@ -46,6 +46,7 @@ func (s *Server) getStockStream(ctx *fasthttp.RequestCtx) {
 	s.allowOrigin(ctx)
 	h.SetContentLength(-2) // the body ends with the connection
 	head := append([]byte(nil), h.Header()...)
+	handOver(ctx)
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(conn net.Conn) {
 		if cover, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {

@@ -115,6 +115,7 @@ func (s *Server) getStream(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	permit := stream.Permit{Until: s.callerOf(ctx).until, Still: s.stillAllowed(ctx)}
+	handOver(ctx)
 	err := streamUpgrader.Upgrade(ctx, func(socket *websocket.Conn) { s.hub.Serve(socket, permit) })
 	if err != nil { // mayWatch has looked at all that could be wrong
 		ctx.Response.Reset()
