@@ -65,9 +65,7 @@ func (l *Lock) Sell(ctx context.Context, o *Order) error {
 // acquire tries until the wait is over. A try is never cut short by the wait: Redis may have set the lock already, and then it
 // is the buyer's, who would leave it behind for all others to wait for.
 func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
-	waiting, cancel := context.WithTimeout(ctx, l.wait)
-	defer cancel()
-	pause := lockRetry
+	pause, began := lockRetry, time.Now()
 	for {
 		take := l.client.B().Set().Key(lock).Value(owner).Nx().PxMilliseconds(lockTTL.Milliseconds()).Build()
 		err := l.client.Do(ctx, take).Error()
@@ -77,10 +75,14 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 		if !rueidis.IsRedisNil(err) {
 			return errors.Join(fmt.Errorf("lock: %w", err), l.release(ctx, lock, owner)) // nobody knows whether it was set
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		left := l.wait - time.Since(began)
+		if left <= 0 {
+			return ErrBusy
+		}
+		timer := time.NewTimer(min(left, pause/2+rand.N(pause/2+1)))
 		select {
 		case <-timer.C:
-		case <-waiting.Done():
+		case <-ctx.Done():
 			timer.Stop()
 			return ErrBusy
 		}
@@ -88,10 +90,13 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 	}
 }
 
-// release gives the lock back, also for a buyer who has gone: ctx may have ended.
+// release gives the lock back, also for a buyer who has gone: then ctx has ended.
 func (l *Lock) release(ctx context.Context, lock, owner string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockWait)
-	defer cancel()
+	if ctx.Err() != nil {
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockWait)
+		defer cancel()
+		ctx = fresh
+	}
 	if err := l.unlock.Exec(ctx, l.client, []string{lock}, []string{owner}).Error(); err != nil {
 		return fmt.Errorf("unlock: %w", err)
 	}
