@@ -42,19 +42,41 @@ func (s *sale) awaitCounts(ctx context.Context, before orderCounts, settled *set
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
 	want := s.wantedCounts(settled)
+	var shown *progress
+	defer func() { shown.stop() }()
 	for {
 		now, err := s.orderCounts()
 		broken := brokenCounts(before, now, want)
 		if err == nil && broken == "" || waiting.Err() != nil {
-			r.scope("all %s orders", grouped(want.total))
-			r.check(broken == "", ruleCounts, want, broken)
+			r.scope("%s", allOf(want.total, "order"))
+			r.check(broken == "", ruleCounts, want, broken+others(before, now, want))
 			return firstError(ctx.Err(), err)
 		}
+		if shown == nil {
+			shown = showSteps(s.Out, "counts of the ledger", int(want.total), nil)
+		}
+		shown.done.Store(min(came(before, now), want.total))
 		select {
 		case <-waiting.Done():
 		case <-again.C:
 		}
 	}
+}
+
+// came is how many orders came on top.
+func came(before, now orderCounts) (n int64) {
+	for state := range now {
+		n += now[state] - before[state]
+	}
+	return n
+}
+
+// others is a hint where more was sold than this sale can have.
+func others(before, now orderCounts, want wantedCounts) string {
+	if now[statusConfirmed]-before[statusConfirmed] > want.least[statusConfirmed]+want.slack {
+		return " (does someone else order? --shared)"
+	}
+	return ""
 }
 
 // wantedCounts is what must have come on top.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,10 @@ type Environment struct {
 	Commit   string `json:"commit"` // of the bench
 	Redis    string `json:"redis"`  // version, and how it keeps what it has
 	Postgres string `json:"postgres"`
+	// Apart is true where all this is of the bench's machine alone: the service may be on another. Service is what that says of
+	// itself then.
+	Apart   bool   `json:"apart,omitempty"`
+	Service string `json:"service,omitempty"`
 }
 
 // DescribeEnvironment looks at this machine and, where their addresses are given, at the stores.
@@ -33,6 +38,20 @@ func DescribeEnvironment(ctx context.Context, commit, redisURL, databaseURL stri
 	e.Redis, _ = describeRedis(ctx, redisURL)
 	e.Postgres, _ = describePostgres(ctx, databaseURL)
 	return e
+}
+
+// describeService asks the service what it is and how it is.
+func (s *sale) describeService() string {
+	answer, err := s.provers[0].get("/monitoring/health")
+	version := answer.text("version")
+	if err != nil || version == "" {
+		return "not known from here"
+	}
+	text := "flashsale " + version + ", " + answer.text("status")
+	if parts := answer.doc.GetArray("partitions"); len(parts) > 0 {
+		text += ", partitions: " + strconv.Itoa(len(parts))
+	}
+	return text
 }
 
 func cpuModel() string {

@@ -99,7 +99,7 @@ func (w *ledgerWatch) count(wanted ...standing) (n int64) {
 // check says what was found, of so many orders that there are.
 func (w *ledgerWatch) check(r *rules, placed int64) {
 	all := int64(len(w.orders))
-	r.scope("all %s orders, looked up one by one", grouped(all))
+	r.scope("%s, looked up one by one", allOf(all, "order"))
 	if placed > all {
 		r.scope("%s of %s orders, chosen by chance and looked up one by one", grouped(all), grouped(placed))
 	}

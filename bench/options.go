@@ -24,11 +24,13 @@ type Options struct {
 	Visits   int64   // most visits; default in a sale by number: as many as suit Buyers
 	Products int     // how many there are
 	Units    int64   // of each product
-	Zipf     float64 // how much the first products are wanted more: the k-th in proportion to 1/k^Zipf; 0 = all alike
+	Zipf     float64 // how much the first products are wanted more: the k-th in proportion to 1/k^Zipf; 0 = what suits the scenario
+	Uniform  bool    // instead: all alike
 
 	Connections int           // each with one request under way at most; default 64
 	Rate        float64       // visits a second on a fixed schedule (open loop); 0 = as fast as the connections allow
-	Warmup      time.Duration // of a sale by Duration, not measured but proven
+	Warmup      time.Duration // of a sale by Duration, not measured but proven; 0 = what suits the scenario
+	NoWarmup    bool          // instead: none
 	Duration    time.Duration // measured; 0 = until all have come
 	HoldSeconds int           // of the holds in the scenario of that name
 	Durability  string        // asked for with each order; "" = what the server does by default
@@ -75,13 +77,13 @@ func (o Options) withDefaults(s *Scenario) Options { //nolint:gocritic // once a
 	o.Products = cmp.Or(o.Products, max(1, s.defaults.Products))
 	o.Units = cmp.Or(o.Units, s.defaults.Units)
 	o.HoldSeconds = cmp.Or(o.HoldSeconds, s.defaults.HoldSeconds)
-	if o.Zipf == 0 {
+	if o.Zipf == 0 && !o.Uniform {
 		o.Zipf = s.defaults.Zipf
 	}
 	if o.Duration == 0 && o.Visits == 0 {
 		o.Duration = s.defaults.Duration
 	}
-	if o.Duration > 0 && o.Warmup == 0 {
+	if o.Duration > 0 && o.Warmup == 0 && !o.NoWarmup {
 		o.Warmup = min(s.defaults.Warmup, o.Duration/4)
 	}
 	if o.Visits == 0 && (o.Duration == 0 || s.once) {

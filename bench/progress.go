@@ -83,8 +83,11 @@ func (p *pace) text() string {
 
 func (p *progress) add(n int) { p.done.Add(int64(n)) }
 
-// stop shows the last state and returns when it is written.
+// stop shows the last state and returns when it is written. What was never begun may be stopped too.
 func (p *progress) stop() {
+	if p == nil {
+		return
+	}
 	close(p.end)
 	<-p.ended
 }

@@ -129,6 +129,9 @@ func (s *sale) run(ctx context.Context) (Report, error) {
 	if err := s.makeProducts(ctx); err != nil {
 		return report, err
 	}
+	if s.Environment.Apart {
+		report.Environment.Service = s.describeService()
+	}
 	before, err := s.orderCounts()
 	if err != nil {
 		return report, err

@@ -55,7 +55,10 @@ func Gather(claims []Claim) (groups [][]Claim) {
 }
 
 func (c Claim) mark() string {
-	if c.Holds {
+	switch {
+	case c.Skipped:
+		return "–"
+	case c.Holds:
 		return "✓"
 	}
 	return "✗"
@@ -192,6 +195,14 @@ func (r *Report) loop() string {
 	}
 	return fmt.Sprintf("%s, %s/s by schedule; begun late by p50 %s, p99 %s ms; dropped %s", text,
 		grouped(int64(r.Settings.Rate)), milliseconds(r.Late.P50Us), milliseconds(r.Late.P99Us), grouped(r.Late.Dropped))
+}
+
+// allOf names the scope of a check on every one.
+func allOf(n int64, thing string) string {
+	if n == 1 {
+		return "the only " + thing
+	}
+	return "all " + grouped(n) + " " + thing + "s"
 }
 
 // grouped writes a number with its thousands apart.

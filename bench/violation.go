@@ -34,9 +34,10 @@ func (v *Violation) Error() string {
 
 // Claim is a rule that was checked, and on what.
 type Claim struct {
-	Rule  string `json:"rule"`
-	Scope string `json:"scope"` // what it was checked on: all of it, or how much
-	Holds bool   `json:"holds"`
+	Rule    string `json:"rule"`
+	Scope   string `json:"scope"` // what it was checked on: all of it, or how much
+	Holds   bool   `json:"holds"`
+	Skipped bool   `json:"skipped,omitempty"` // it was not checked: a rule before it was broken
 }
 
 // The rules, in the order in which they are checked.

@@ -184,7 +184,7 @@ func TestRushFindsWrongOrders(t *testing.T) {
 			shop:  &shop{onCounts: func(counts map[string]int64) { counts["confirmedOrders"] += counts["confirmedOrders"] / 20 }},
 			wait:  300 * time.Millisecond,
 			rules: []string{ruleCounts},
-			text:  "want confirmed 20, got confirmed 21",
+			text:  "want confirmed 20, got confirmed 21 (does someone else order? --shared)",
 		},
 		"counts a row in another state": {
 			shop: &shop{onCounts: func(counts map[string]int64) {

@@ -120,7 +120,7 @@ func (w *watcher) look() (m Moment, ok bool) {
 // claims says what the looks showed.
 func (w *watcher) claims() *rules {
 	r := &rules{}
-	r.scope("%s looks at the stock while it was sold", grouped(w.looks))
+	r.scope("%s at the stock while it was sold", allOf(w.looks, "look"))
 	r.check(w.unsound == "", ruleSumAlways, "current + held + sold = initial", w.unsound)
 	return r
 }

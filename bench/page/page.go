@@ -96,8 +96,9 @@ type Proof struct {
 
 // Rule is one of them.
 type Rule struct {
-	Text  string
-	Holds bool
+	Text    string
+	Holds   bool
+	Skipped bool // not checked
 }
 
 // OK is true where every section is.
@@ -144,6 +145,7 @@ func (p *Page) Machine() (facts []Fact) {
 		{"Redis", e.Redis},
 		{"Postgres", e.Postgres},
 		{"flashsale", e.Commit},
+		{"Service", e.Service},
 	} {
 		if f.Value != "" && f.Value != "0" {
 			facts = append(facts, f)

@@ -90,6 +90,26 @@ func TestPageOfABrokenSale(t *testing.T) {
 	assert.Contains(t, plain(html), "want 1000, got 1001")
 }
 
+// TestPageOfAServiceElsewhere does not pass the bench's machine off as the service's.
+func TestPageOfAServiceElsewhere(t *testing.T) {
+	p := Page{Environment: bench.Environment{CPU: "AMD EPYC", Apart: true, Service: "not known from here"}}
+	var b strings.Builder
+	require.NoError(t, p.Write(&b))
+	text := plain(b.String())
+	assert.Contains(t, text, "· the bench on AMD EPYC")
+	assert.Contains(t, text, "Where the bench ran, and what the service says of itself")
+	assert.Contains(t, text, "Service not known from here")
+}
+
+// TestPageOfAQuickSale: it is over between two looks, and is drawn to its end all the same.
+func TestPageOfAQuickSale(t *testing.T) {
+	r := sampleReport()
+	r.Timeline = []bench.Moment{{Seconds: 0.001, Left: 3000}, {Seconds: 0.5, Left: 2000}}
+	assert.Contains(t, string(stockLeft(r).SVG), ">2.5 s<", "the axis is that of the rates")
+	r.Claims = []bench.Claim{{Rule: "no stock is below zero", Scope: "not checked", Skipped: true}}
+	assert.Contains(t, render(t, Sale(r)), `<li class="skipped">no stock is below zero</li>`)
+}
+
 // TestPageOfWhatIsNotKnown says so, and why the sale was not proven.
 func TestPageOfWhatIsNotKnown(t *testing.T) {
 	r := sampleReport()

@@ -122,7 +122,7 @@ func proofOf(claims []bench.Claim) (proof []Proof) {
 	for _, group := range bench.Gather(claims) {
 		p := Proof{Scope: group[0].Scope}
 		for _, c := range group {
-			p.Rules = append(p.Rules, Rule{Text: c.Rule, Holds: c.Holds})
+			p.Rules = append(p.Rules, Rule{Text: c.Rule, Holds: c.Holds, Skipped: c.Skipped})
 		}
 		proof = append(proof, p)
 	}
@@ -161,7 +161,7 @@ func throughput(r *bench.Report) Chart {
 		highest = math.Max(highest, float64(s.Accepted+s.Refused+s.Failed)/seconds)
 	}
 	values := ticks(highest, 4)
-	end := seconds * float64(len(slots))
+	end := math.Max(seconds*float64(len(slots)), lastLook(r))
 	c := newCanvas("answers per second over time", end, values[len(values)-1])
 	c.gridY(values, short)
 	if r.WarmupSeconds > 0 {
@@ -309,13 +309,21 @@ func overTime(r *bench.Report, label, class string, figure func(*bench.Moment) f
 		highest = math.Max(highest, figure(m))
 	}
 	values := ticks(highest, 4)
-	end := points[len(points)-1].x
+	end := math.Max(lastLook(r), r.WarmupSeconds+r.Seconds) // as the rates over time have it
 	c := newCanvas(label, end, values[len(values)-1])
 	c.gridY(values, short)
 	c.labelsX(within(ticks(end, 5), end), secondsText, false)
 	c.area(class, points)
 	c.line(class, points)
 	return c
+}
+
+// lastLook is when the stock and the ledger were looked at last, in seconds.
+func lastLook(r *bench.Report) float64 {
+	if len(r.Timeline) == 0 {
+		return 0
+	}
+	return r.Timeline[len(r.Timeline)-1].Seconds
 }
 
 func stockLeft(r *bench.Report) Chart {

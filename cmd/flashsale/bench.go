@@ -30,26 +30,26 @@ type benchRun struct {
 	AdminToken string `env:"ADMIN_TOKEN" group:"HTTP" help:"Of the service, to make products. Environment or file only." hidden:"" secret:"yes"`
 	Token      string `env:"BENCH_TOKEN" group:"HTTP" help:"Of buyers' routes, for AUTH=keys. Environment or file only." hidden:"" secret:"yes"`
 
-	Scenario    string        `help:"What kind of sale: ${scenarios}." default:"rush" enum:"${scenarios}"`
-	Buyers      int64         `help:"How many come. In a sale by duration 0: each visit another." placeholder:"N"`
-	Visits      int64         `help:"How often at the most." placeholder:"N"`
-	Products    int           `help:"How many there are." placeholder:"N"`
-	Units       int64         `help:"Of each product." placeholder:"N"`
-	Zipf        float64       `help:"How much some products are wanted more: the k-th by 1/k^X; 0 = all alike." placeholder:"X"`
-	Connections int           `help:"Each with one request under way." default:"64"`
-	Rate        float64       `help:"Visits a second on a fixed schedule (open loop), for latency. Default: as fast as the connections allow (closed loop), for the peak." placeholder:"N"`
-	Duration    time.Duration `help:"What is measured, of a sale that goes on."`
-	Warmup      time.Duration `help:"Before it; not measured, but proven."`
-	HoldSeconds int           `help:"Of the holds in the scenario of that name." placeholder:"N"`
-	Ask         string        `help:"Durability that each order asks for: fast, replicated or ledger. Default: none, the service decides." placeholder:"MODE" default:"" enum:",fast,replicated,ledger"`
-	Seed        uint64        `help:"Decides who comes when and for what." default:"1"`
-	Timeout     time.Duration `help:"Of a request." default:"5s"`
-	LedgerWait  time.Duration `help:"For how long the ledger is waited for afterwards." default:"30s"`
-	Lookups     int           `help:"Orders that are looked up one by one at the most." default:"20000"`
-	Shared      bool          `help:"Others order at the same time: don't hold the service's count of orders against this sale."`
-	Rows        bool          `help:"Prove row by row in the ledger at DATABASE_URL, too. --dev always does."`
-	JSON        bool          `help:"Print the report as JSON."`
-	HTML        string        `help:"Write the report as one page to this file." placeholder:"FILE"`
+	Scenario    string         `help:"What kind of sale: ${scenarios}." default:"rush" enum:"${scenarios}"`
+	Buyers      int64          `help:"How many come. Default: what suits the scenario; in one by duration each visit is another." placeholder:"N" positive:"yes"`
+	Visits      int64          `help:"How often at the most." placeholder:"N" positive:"yes"`
+	Products    int            `help:"How many there are." placeholder:"N" positive:"yes"`
+	Units       int64          `help:"Of each product." placeholder:"N" positive:"yes"`
+	Zipf        *float64       `help:"How much some products are wanted more: the k-th by 1/k^X; 0 = all alike. Default: what suits the scenario." placeholder:"X"`
+	Connections int            `help:"Each with one request under way." default:"64" positive:"yes"`
+	Rate        float64        `help:"Visits a second on a fixed schedule (open loop), for latency. Default: as fast as the connections allow (closed loop), for the peak." placeholder:"N" positive:"yes"`
+	Duration    time.Duration  `help:"What is measured, of a sale that goes on. Default: what suits the scenario." positive:"yes"`
+	Warmup      *time.Duration `help:"Before it; not measured, but proven. Default: what suits the scenario, up to a quarter of the duration; none in a sale by number."`
+	HoldSeconds int            `help:"Of the holds in the scenario of that name." placeholder:"N" positive:"yes"`
+	Ask         string         `help:"Durability that each order asks for: fast, replicated or ledger. Default: none, the service decides." placeholder:"MODE" default:"" enum:",fast,replicated,ledger"`
+	Seed        uint64         `help:"Decides who comes when and for what." default:"1" positive:"yes"`
+	Timeout     time.Duration  `help:"Of a request." default:"5s" positive:"yes"`
+	LedgerWait  time.Duration  `help:"For how long the ledger is waited for afterwards." default:"30s" positive:"yes"`
+	Lookups     int            `help:"Orders that are looked up one by one at the most." default:"20000" positive:"yes"`
+	Shared      bool           `help:"Others order at the same time: don't hold the service's count of orders against this sale."`
+	Rows        bool           `help:"Prove row by row in the ledger at DATABASE_URL, too. --dev always does."`
+	JSON        bool           `help:"Print the report as JSON."`
+	HTML        string         `help:"Write the report as one page to this file." placeholder:"FILE"`
 }
 
 var errNoTarget = errors.New("--target: say which service, or --dev for one of its own")
@@ -84,18 +84,31 @@ func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error
 	if err != nil {
 		return err
 	}
-	report, err := bench.Run(ctx, bench.Options{
-		Target: b.Target, Scenario: b.Scenario, AdminToken: b.AdminToken, Token: b.Token,
-		Buyers: b.Buyers, Visits: b.Visits, Products: b.Products, Units: b.Units, Zipf: b.Zipf,
-		Connections: b.Connections, Rate: b.Rate, Warmup: b.Warmup, Duration: b.Duration, HoldSeconds: b.HoldSeconds,
-		Durability: b.Ask, Seed: b.Seed, Timeout: b.Timeout, LedgerWait: b.LedgerWait, Lookups: b.Lookups,
-		Shared: b.Shared, DatabaseURL: databaseURL,
-		Environment: bench.DescribeEnvironment(ctx, version, redisURL, databaseURL), Out: os.Stderr,
-	})
+	o := b.options()
+	o.DatabaseURL, o.Out = databaseURL, os.Stderr
+	o.Environment = bench.DescribeEnvironment(ctx, version, redisURL, databaseURL)
+	o.Environment.Apart = !b.Dev
+	report, err := bench.Run(ctx, o)
 	if !report.Begun() {
 		return errors.Join(err, undo())
 	}
 	return errors.Join(err, b.print(&report), b.writePage(&report))
+}
+
+func (b *benchRun) options() bench.Options {
+	o := bench.Options{
+		Target: b.Target, Scenario: b.Scenario, AdminToken: b.AdminToken, Token: b.Token,
+		Buyers: b.Buyers, Visits: b.Visits, Products: b.Products, Units: b.Units,
+		Connections: b.Connections, Rate: b.Rate, Duration: b.Duration, HoldSeconds: b.HoldSeconds,
+		Durability: b.Ask, Seed: b.Seed, Timeout: b.Timeout, LedgerWait: b.LedgerWait, Lookups: b.Lookups, Shared: b.Shared,
+	}
+	if b.Zipf != nil {
+		o.Zipf, o.Uniform = *b.Zipf, *b.Zipf == 0
+	}
+	if b.Warmup != nil {
+		o.Warmup, o.NoWarmup = *b.Warmup, *b.Warmup == 0
+	}
+	return o
 }
 
 func (b *benchRun) print(report *bench.Report) error {

@@ -22,11 +22,11 @@ type benchCompare struct {
 	hot
 
 	Fsync       string        `help:"With --dev: appendfsync of its Redis." enum:"always,everysec,no" default:"everysec"`
-	Connections int           `help:"Connections, each with one request under way." default:"64"`
-	Rounds      int           `help:"How often each is measured, in turn; the medians count." default:"5"`
-	Duration    time.Duration `help:"Of each round of each." default:"1500ms"`
-	Rate        float64       `help:"Orders begun a second, on a schedule, to compare latencies. Default: as fast as the connections go." placeholder:"N"`
-	Units       int64         `help:"What each has to sell out in the end." default:"300"`
+	Connections int           `help:"Connections, each with one request under way." default:"64" positive:"yes"`
+	Rounds      int           `help:"How often each is measured, in turn; the medians count." default:"5" positive:"yes"`
+	Duration    time.Duration `help:"Of each round of each." default:"1500ms" positive:"yes"`
+	Rate        float64       `help:"Orders begun a second, on a schedule, to compare latencies. Default: as fast as the connections go." placeholder:"N" positive:"yes"`
+	Units       int64         `help:"What each has to sell out in the end." default:"300" positive:"yes"`
 	JSON        bool          `help:"Print the report as JSON."`
 }
 

@@ -20,11 +20,11 @@ type benchRedis struct {
 	RedisPort     int    `env:"REDIS_PORT" group:"Redis" help:"Default: 6379." placeholder:"PORT"`
 	RedisPassword string `env:"REDIS_PASSWORD" group:"Redis" help:"Environment or file only." hidden:"" secret:"yes"`
 
-	Batches  []int    `help:"Orders a call, measured one after another." default:"1,2,4,8,16,32,64,128"`
-	Orders   int      `help:"Orders of each measurement." default:"10000"`
-	Rounds   int      `help:"Measurements of each kind, of which the median counts." default:"3"`
-	InFlight int      `help:"Calls under way at once." default:"2"`
-	Products []int    `help:"How many are on sale. The first is the base that others are compared with." default:"1"`
+	Batches  []int    `help:"Orders a call, measured one after another." default:"1,2,4,8,16,32,64,128" positive:"yes"`
+	Orders   int      `help:"Orders of each measurement." default:"10000" positive:"yes"`
+	Rounds   int      `help:"Measurements of each kind, of which the median counts." default:"3" positive:"yes"`
+	InFlight int      `help:"Calls under way at once." default:"2" positive:"yes"`
+	Products []int    `help:"How many are on sale. The first is the base that others are compared with." default:"1" positive:"yes"`
 	Buyers   []int    `help:"How many have bought before; the first is the base." default:"1000"`
 	Kinds    []string `help:"What is measured: sale, keyed (with an idempotency key), hold, confirm (of a hold)." default:"sale,keyed,hold,confirm"`
 	Backlog  int      `help:"Orders that wait for the ledger before the first is measured."`

@@ -28,6 +28,24 @@ func benchRefused(t *testing.T, args ...string) string {
 
 const nobody = "http://127.0.0.1:1"
 
+func TestBenchRefusesNumbersThatSayNothing(t *testing.T) {
+	for _, command := range [][]string{
+		{"run", "--buyers=0"}, {"run", "--units=0"}, {"run", "--connections=0"}, {"run", "--rate=0"}, {"run", "--seed=0"},
+		{"run", "--timeout=0s"}, {"run", "--ledger-wait=0s"}, {"run", "--lookups=0"}, {"run", "--hold-seconds=0"}, {"run", "--duration=0s"},
+		{"compare", "--rounds=0"}, {"compare", "--rate=0"}, {"compare", "--units=0"}, {"redis", "--rounds=0"}, {"redis", "--batches=8,0"},
+	} {
+		err := run(append([]string{"bench"}, command...))
+		require.ErrorIs(t, err, errNotPositive, command)
+		name, _, _ := strings.Cut(command[1], "=")
+		require.ErrorContains(t, err, name+": ")
+	}
+	for _, command := range [][]string{{"run", "--rate=-0.5"}, {"run", "--zipf=-1"}, {"run", "--warmup=-1s"}, {"redis", "--batches=-8"}, {"redis", "--backlog=-1"}} {
+		require.ErrorIs(t, run(append([]string{"bench"}, command...)), errNegative, command)
+	}
+	require.ErrorIs(t, run([]string{"bench", "run", "--zipf=0", "--warmup=0s"}), errNoTarget, "both say something")
+	require.ErrorContains(t, run([]string{"bench", "run", "--target", nobody, "--ask=ledgr"}), `--ask must be one of "","fast","replicated","ledger"`)
+}
+
 func TestBenchWithoutASaleReportsNone(t *testing.T) {
 	shown := filepath.Join(t.TempDir(), "sale.html")
 	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--html", shown), "connection refused")

@@ -12,8 +12,8 @@ import (
 type benchWatch struct {
 	Target  string        `help:"Base URL of the service." placeholder:"URL" required:""`
 	Token   string        `env:"BENCH_TOKEN" group:"HTTP" help:"A monitor's, where figures are not for everybody. Environment or file only." hidden:"" secret:"yes"`
-	Clients int           `help:"How many watch; a service takes 1,024." default:"1000"`
-	For     time.Duration `help:"For how long, once all are there." default:"30s"`
+	Clients int           `help:"How many watch; a service takes 1,024." default:"1000" positive:"yes"`
+	For     time.Duration `help:"For how long, once all are there." default:"30s" positive:"yes"`
 }
 
 var errWatchersLost = errors.New("the service let go of some who watched")

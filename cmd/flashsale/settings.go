@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -212,15 +213,44 @@ var (
 	errNotPositive = errors.New("must be more than 0")
 )
 
-// refuseNegative fails where a number or a duration is below zero: none has a use for that.
+// refuseNegative fails where a number or a duration is below zero: none has a use for that. Nor has one that says `positive`
+// for a zero that somebody gave; what is left out gets its default.
 func refuseNegative(parsed *kong.Context) error {
 	for _, flag := range parsed.Flags() {
-		value := reflect.ValueOf(parsed.FlagValue(flag))
-		if value.CanInt() && value.Int() < 0 {
-			return fmt.Errorf("%s: %w", settingName(flag), errNegative)
+		for _, number := range numbers(reflect.ValueOf(parsed.FlagValue(flag))) {
+			if number < 0 {
+				return fmt.Errorf("%s: %w", settingName(flag), errNegative)
+			}
+		}
+	}
+	for _, given := range parsed.Path {
+		if given.Flag == nil || given.Flag.Tag.Get("positive") == "" {
+			continue
+		}
+		if slices.Contains(numbers(reflect.ValueOf(parsed.FlagValue(given.Flag))), 0) {
+			return fmt.Errorf("%s: %w", settingName(given.Flag), errNotPositive)
 		}
 	}
 	return nil
+}
+
+// numbers returns the numbers and durations in a flag's value.
+func numbers(value reflect.Value) (all []float64) {
+	switch {
+	case value.CanInt():
+		return []float64{float64(value.Int())}
+	case value.CanUint():
+		return []float64{float64(value.Uint())}
+	case value.CanFloat():
+		return []float64{value.Float()}
+	case value.Kind() == reflect.Pointer && !value.IsNil():
+		return numbers(value.Elem())
+	case value.Kind() == reflect.Slice:
+		for i := range value.Len() {
+			all = append(all, numbers(value.Index(i))...)
+		}
+	}
+	return all
 }
 
 var errPartitions = fmt.Errorf("PARTITIONS: must be from 1 to %d", engine.MaxPartitions)
