@@ -47,6 +47,8 @@ func TestRushSellsExactly(t *testing.T) {
 	assert.Len(t, s.looked, 20, "every accepted order is looked up")
 	assert.Regexp(t, `^rush: [\d,]+/s  accepted 20  refused 30  failed 0\nledger: 20 of 20\n$`, shown.String())
 	assert.Equal(t, Moment{Seconds: report.LagAtEnd.Seconds, LagOrders: 3, LagSeconds: 0.25}, report.LagAtEnd)
+	require.GreaterOrEqual(t, len(report.Timeline), 2, "also of a sale that is over in a moment")
+	assert.Equal(t, Moment{Left: 20, LagOrders: 3, LagSeconds: 0.25}, report.Timeline[0], "before the first order")
 	for _, c := range report.Claims {
 		assert.True(t, c.Holds, c.String())
 	}

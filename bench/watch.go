@@ -41,11 +41,21 @@ type watcher struct {
 
 func (s *sale) watch() *watcher {
 	w := &watcher{
-		sale: s, conn: newConn(&s.target, s.Timeout, s.Token), begun: time.Now(),
+		sale: s, conn: newConn(&s.target, s.Timeout, s.Token),
 		end: make(chan struct{}), ended: make(chan struct{}),
 	}
+	w.first()
 	go w.run()
 	return w
+}
+
+// first looks at what there is before the first order.
+func (w *watcher) first() {
+	if m, ok := w.look(); ok {
+		m.Seconds = 0
+		w.moments = append(w.moments, m)
+	}
+	w.begun = time.Now()
 }
 
 // stop looks a last time, and returns all that was seen with the lag in the end.
@@ -67,6 +77,11 @@ func (w *watcher) run() {
 	tick := time.NewTicker(watchClose)
 	defer tick.Stop()
 	for looks := 1; ; looks++ {
+		select {
+		case <-w.end:
+			return
+		case <-tick.C:
+		}
 		if m, ok := w.look(); ok {
 			w.moments = append(w.moments, m)
 		}
@@ -77,11 +92,6 @@ func (w *watcher) run() {
 			w.moments = everySecond(w.moments)
 			every *= 2
 			tick.Reset(every)
-		}
-		select {
-		case <-w.end:
-			return
-		case <-tick.C:
 		}
 	}
 }

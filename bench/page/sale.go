@@ -20,7 +20,11 @@ func Sale(r *bench.Report) Section {
 	for _, b := range r.Violations {
 		s.Wrong = append(s.Wrong, b.String())
 	}
-	s.Notes = r.Explained()
+	for _, line := range r.Explained() {
+		if !strings.Contains(s.Verdict, line) {
+			s.Notes = append(s.Notes, line)
+		}
+	}
 	if late := r.Overrun(); late != "" {
 		s.Notes = append(s.Notes, "the schedule was not kept: "+late)
 	}
@@ -28,25 +32,25 @@ func Sale(r *bench.Report) Section {
 		s.Shares = append(s.Shares, shareOf(&r.Ops[i]))
 	}
 	if len(r.Slots) > 0 {
-		s.Charts = []Chart{throughput(r), latency(r)}
+		s.Charts = []Chart{throughput(r)}
+	}
+	if len(curves(r)) > 0 {
+		s.Charts = append(s.Charts, latency(r))
 	}
 	if len(r.Timeline) > 1 {
 		s.Charts = append(s.Charts, stockLeft(r), ledgerLag(r))
 	}
-	s.Tables = []Table{latencies(r)}
+	if t := latencies(r); len(t.Rows) > 0 {
+		s.Tables = []Table{t}
+	}
 	return s
 }
 
 func saleTiles(r *bench.Report) []Tile {
-	p99, p99Unit := duration(r.Latency.P99Us)
-	p50, p50Unit := duration(r.Latency.P50Us)
-	tail, tailUnit := duration(r.Latency.P9999Us)
 	tiles := []Tile{
 		{Name: "accepted orders", Value: count(int64(r.AcceptedPerSecond + 0.5)), Unit: "/s", Note: count(r.Accepted) + " in " + trim(r.Seconds) + " s"},
 		{Name: "all requests", Value: count(int64(r.RequestsPerSecond + 0.5)), Unit: "/s", Note: "refused ones too"},
-		{Name: "p50", Value: p50, Unit: p50Unit, Note: "orders"},
-		{Name: "p99", Value: p99, Unit: p99Unit, Note: "orders"},
-		{Name: "p99.99", Value: tail, Unit: tailUnit, Note: "orders"},
+		latencyTile("p50", r, r.Latency.P50Us), latencyTile("p99", r, r.Latency.P99Us), latencyTile("p99.99", r, r.Latency.P9999Us),
 		{Name: "ledger behind", Value: "–", Note: "not known"},
 	}
 	if r.LagKnown() {
@@ -55,6 +59,15 @@ func saleTiles(r *bench.Report) []Tile {
 		}
 	}
 	return tiles
+}
+
+// latencyTile shows a percentile; without an answer there is none.
+func latencyTile(name string, r *bench.Report, us int64) Tile {
+	if r.Accepted+load.Total(r.Refused) == 0 {
+		return Tile{Name: name, Value: "–", Note: "no order was answered"}
+	}
+	value, unit := duration(us)
+	return Tile{Name: name, Value: value, Unit: unit, Note: "orders"}
 }
 
 // duration writes µs in the unit that fits.

@@ -29,11 +29,24 @@ func benchRefused(t *testing.T, args ...string) string {
 const nobody = "http://127.0.0.1:1"
 
 func TestBenchRefusesNumbersThatSayNothing(t *testing.T) {
-	for _, command := range [][]string{
-		{"run", "--buyers=0"}, {"run", "--units=0"}, {"run", "--connections=0"}, {"run", "--rate=0"}, {"run", "--seed=0"},
-		{"run", "--timeout=0s"}, {"run", "--ledger-wait=0s"}, {"run", "--lookups=0"}, {"run", "--hold-seconds=0"}, {"run", "--duration=0s"},
-		{"compare", "--rounds=0"}, {"compare", "--rate=0"}, {"compare", "--units=0"}, {"redis", "--rounds=0"}, {"redis", "--batches=8,0"},
-	} {
+	nothing := [][]string{
+		{"run", "--buyers=0"},
+		{"run", "--units=0"},
+		{"run", "--connections=0"},
+		{"run", "--rate=0"},
+		{"run", "--seed=0"},
+		{"run", "--timeout=0s"},
+		{"run", "--ledger-wait=0s"},
+		{"run", "--lookups=0"},
+		{"run", "--hold-seconds=0"},
+		{"run", "--duration=0s"},
+		{"compare", "--rounds=0"},
+		{"compare", "--rate=0"},
+		{"compare", "--units=0"},
+		{"redis", "--rounds=0"},
+		{"redis", "--batches=8,0"},
+	}
+	for _, command := range nothing {
 		err := run(append([]string{"bench"}, command...))
 		require.ErrorIs(t, err, errNotPositive, command)
 		name, _, _ := strings.Cut(command[1], "=")
