@@ -44,16 +44,17 @@ type book struct {
 	names    []string // of the products
 	users    string   // first part of the buyers' ids; a number follows
 	products []productBook
-	placed   int64            // of all products
-	ids      []uint64         // of placed orders, as fingerprints
-	keepRows bool             // the ledger's rows are read
-	rows     []uint64         // of placed orders, as the ledger must have them, as fingerprints
-	ends     map[string]int64 // placed orders by the state that they must end in
-	sample   []order          // of them; all where there are not more than lookups
-	unsure   []order          // placed or not, or confirmed or not
-	refused  []int64          // some of the buyers who were refused and got nothing
-	turned   int64            // how many they are
-	errors   map[string]int64 // what an answer contradicted, by rule
+	placed   int64                  // of all products
+	ids      []uint64               // of placed orders, as fingerprints
+	keepRows bool                   // the ledger's rows are read
+	rows     []uint64               // of placed orders, as the ledger must have them, as fingerprints
+	ends     map[string]int64       // placed orders by the state that they must end in
+	sample   []order                // of them; all where there are not more than lookups
+	unsure   []order                // placed or not, or confirmed or not
+	bought   func(buyer int64) bool // whether they have an order, where buyers come again; else nil
+	refused  []int64                // some of the buyers who were refused and got nothing
+	turned   int64                  // how many they are
+	errors   map[string]int64       // what an answer contradicted, by rule
 }
 
 func newBook(o *Options, products []string) *book {

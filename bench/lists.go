@@ -12,13 +12,27 @@ import (
 // listLimit is how many orders of a buyer are looked at.
 const listLimit = 100
 
+// emptyHanded returns some buyers who were refused and surely got nothing.
+func (s *sale) emptyHanded() []int64 {
+	b := s.book
+	if s.comeOnce() {
+		return b.refused
+	}
+	if b.bought == nil || b.nameless() > 0 {
+		return nil // they may have come again, with more luck
+	}
+	for i := range b.unsure {
+		b.refused = slices.DeleteFunc(b.refused, func(buyer int64) bool { return buyer == b.unsure[i].buyer })
+	}
+	b.refused = slices.DeleteFunc(b.refused, b.bought)
+	slices.Sort(b.refused)
+	return slices.Compact(b.refused)
+}
+
 // checkLists asks some buyers for their orders, as they would: who bought finds the order, who was refused finds none.
 func (s *sale) checkLists(ctx context.Context, owned []order, r *rules) error {
 	owners := choose(owned, s.Seed)
-	refused := s.book.refused
-	if !s.comeOnce() {
-		refused = nil // they may have come again, with more luck
-	}
+	refused := s.emptyHanded()
 	n := len(owners) + len(refused)
 	found, failures := make([]string, n), make([]error, n)
 	s.inTurn(ctx, n, func(k, i int) {

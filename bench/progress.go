@@ -19,6 +19,9 @@ const (
 	lineEvery  = time.Second            // elsewhere
 )
 
+// barColumns is how wide a terminal must be for a bar with rates. On a narrower one it would break its line each time.
+const barColumns = 120
+
 // progress shows how far a stage is; showing is another goroutine's work, which stop waits for.
 type progress struct {
 	done  *atomic.Int64
@@ -45,6 +48,11 @@ func showSteps(out io.Writer, stage string, steps int, done *atomic.Int64) *prog
 func showProgress(out io.Writer, stage string, now func() load.Progress, visits int64, length time.Duration) *progress {
 	p := &progress{done: &atomic.Int64{}, end: make(chan struct{}), ended: make(chan struct{})}
 	paces := pace{now: now}
+	if columns := columnsOf(out); columns > 0 && columns < barColumns {
+		line := func() { _, _ = io.WriteString(out, "\r"+fit(stage+"  "+paces.text(), columns)) }
+		go p.run(paintEvery, line, func() { printLine(out, "") })
+		return p
+	}
 	if !isTerminal(out) {
 		go p.run(lineEvery, func() { printLine(out, "%s: %s", stage, paces.text()) })
 		return p
@@ -92,7 +100,8 @@ func (p *progress) stop() {
 	<-p.ended
 }
 
-func (p *progress) run(every time.Duration, show func()) {
+// run shows until it is stopped; last comes after that, where it is given.
+func (p *progress) run(every time.Duration, show func(), last ...func()) {
 	defer close(p.ended)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -100,6 +109,9 @@ func (p *progress) run(every time.Duration, show func()) {
 		select {
 		case <-p.end:
 			show()
+			for _, end := range last {
+				end()
+			}
 			return
 		case <-tick.C:
 			show()
@@ -110,6 +122,26 @@ func (p *progress) run(every time.Duration, show func()) {
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// columnsOf returns how wide a terminal is; 0 = it is none, or does not tell.
+func columnsOf(out io.Writer) int {
+	file, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// fit cuts a line so that it stays one, or fills it up so that nothing is left of the one before.
+func fit(text string, columns int) string {
+	room := max(1, columns-1)
+	line := []rune(text)
+	return fmt.Sprintf("%-*s", room, string(line[:min(len(line), room)]))
 }
 
 // Progress that can't be written is not worth an error.

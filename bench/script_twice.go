@@ -21,6 +21,7 @@ const replays = 3
 // twice, a third send the same key from both and again, a third want another order under another key.
 func orderTwice(s *sale, m *load.OrderMaker) func(int) load.Script {
 	t := &twice{bought: make([]atomic.Uint64, s.Buyers)}
+	s.book.bought = func(buyer int64) bool { return t.bought[buyer].Load() != 0 }
 	return func(int) load.Script { return &insisting{ordering: ordering{sale: s, maker: m}, twice: t} }
 }
 
@@ -73,7 +74,9 @@ func (s *insisting) Answer(visit int64, step int, a load.Answer, err error) load
 		s.accept(o, outcome.Op, id, len(a.Header("Idempotent-Replayed")) > 0)
 		s.first = append(s.first[:0], id...)
 	case load.Refused:
-		s.sale.book.turnAway(o.product, outcome.Why)
+		if outcome.Why == codeSoldOut {
+			s.sale.book.refuse(o.product, o.buyer, outcome.Why)
+		}
 		if len(s.first) > 0 {
 			s.sale.book.contradict(ruleKey)
 		}

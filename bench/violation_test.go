@@ -214,6 +214,17 @@ func TestRushFindsWrongOrders(t *testing.T) {
 			rules: []string{ruleLists},
 			text:  "has 1 orders, such as ghost",
 		},
+		"shows an order to who came twice and got none": {
+			shop: &shop{onList: func(_ string, list []shopOrder) []shopOrder {
+				if len(list) == 0 {
+					return []shopOrder{{OrderID: "ghost"}}
+				}
+				return list
+			}},
+			sale:  "duplicates",
+			rules: []string{ruleLists},
+			text:  "has 1 orders, such as ghost",
+		},
 		"never reaches the ledger": {
 			shop:  &shop{onLookup: func(id string, _ int, o *shopOrder) { o.Durable = id != "order-2" }},
 			wait:  time.Second,

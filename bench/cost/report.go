@@ -59,11 +59,18 @@ type Parts struct {
 // Order is what an order takes without its buyer.
 func (p Parts) Order() float64 { return p.Log + p.Record }
 
+func (r *Report) rounds() string {
+	if r.Rounds == 1 {
+		return "one round"
+	}
+	return fmt.Sprintf("medians of %d rounds", r.Rounds)
+}
+
 // WriteTable writes the report for people. Errors are w's.
 func (r Report) WriteTable(w io.Writer) error {
 	var page strings.Builder
-	fmt.Fprintf(&page, "Redis CPU per order in µs, by orders a call; Redis %s, %d in flight, medians of %d rounds of %d orders\n",
-		r.Redis, r.InFlight, r.Rounds, r.Orders)
+	fmt.Fprintf(&page, "Redis CPU per order in µs, by orders a call; Redis %s, %d in flight, %s of %d orders\n",
+		r.Redis, r.InFlight, r.rounds(), r.Orders)
 	if r.Backlog > 0 {
 		fmt.Fprintf(&page, "behind a backlog of %d orders that are not drained\n", r.Backlog)
 	}

@@ -22,7 +22,7 @@ type benchTour struct {
 	hot
 
 	AdminToken string  `env:"ADMIN_TOKEN" group:"HTTP" help:"Of its own service. Environment or file only." hidden:"" secret:"yes"`
-	Out        string  `help:"Folder for report.html and report.json." default:"bench/results" placeholder:"DIR"`
+	Out        string  `help:"Folder for report.html and report.json. Default: bench/results." default:"bench/results" placeholder:"DIR"`
 	Scale      float64 `help:"How large and how long the sales are: 0.1 = a tenth." default:"1"`
 }
 
