@@ -212,10 +212,14 @@ func (r *Report) StockKnown() bool { return r.Stock != Stock{} }
 // LagKnown is false where nobody could say how far the ledger was behind.
 func (r *Report) LagKnown() bool { return r.LagAtEnd.Seconds > 0 }
 
-// basis says what the verdict rests on where that is less than everything.
+// basis says what the verdict rests on where that is less than everything: a row that is there twice, under another id, is
+// found by reading all rows alone, for the ledger's counts are kept by the service.
 func (r *Report) basis() string {
-	if r.RowsRead || r.LookedUp >= r.Placed {
+	switch {
+	case r.RowsRead:
 		return ""
+	case r.LookedUp >= r.Placed:
+		return " (each order looked up; --rows reads every row)"
 	}
 	return " (by a sample; --rows reads every row)"
 }

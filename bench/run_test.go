@@ -38,7 +38,7 @@ func TestRushSellsExactly(t *testing.T) {
 	assert.Empty(t, report.Failed)
 	assert.Equal(t, Stock{Initial: 20, Sold: 20}, report.Stock)
 	assert.EqualValues(t, 20, report.Durable)
-	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice", report.Verdict())
+	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice (each order looked up; --rows reads every row)", report.Verdict())
 	assert.InEpsilon(t, 50/report.Seconds, report.RequestsPerSecond, 1e-9)
 	assert.InEpsilon(t, 20/report.Seconds, report.AcceptedPerSecond, 1e-9)
 	assert.Positive(t, report.Latency.P50Us)
@@ -60,7 +60,7 @@ func TestRushSellsToAllWhenThereIsEnough(t *testing.T) {
 	o.Buyers = 10
 	report, err := Run(t.Context(), o)
 	require.NoError(t, err)
-	assert.Equal(t, "sold exactly: 10 of 20, nothing lost, nothing twice", report.Verdict())
+	assert.Equal(t, "sold exactly: 10 of 20, nothing lost, nothing twice (each order looked up; --rows reads every row)", report.Verdict())
 	assert.Equal(t, Stock{Initial: 20, Current: 10, Sold: 10}, report.Stock)
 }
 
@@ -104,7 +104,7 @@ func TestRushCountsFailuresApart(t *testing.T) {
 	assert.EqualValues(t, 20, report.Accepted)
 	assert.EqualValues(t, 26, report.Refused["sold_out"])
 	assert.Zero(t, report.Unresolved, "both are definite")
-	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice; failed requests: 4", report.Verdict())
+	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice (each order looked up; --rows reads every row); failed requests: 4", report.Verdict())
 }
 
 func TestRushWithoutAnySale(t *testing.T) {

@@ -23,7 +23,7 @@ func TestUnknownOrderThatWasPlaced(t *testing.T) {
 	assert.Zero(t, report.Unresolved)
 	assert.EqualValues(t, 20, report.Durable, "it too must reach the ledger")
 	assert.Equal(t, map[string]int64{"504 outcome_unknown": 1}, report.Failed)
-	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice; failed requests: 1", report.Verdict())
+	assert.Equal(t, "sold exactly: 20 of 20, nothing lost, nothing twice (each order looked up; --rows reads every row); failed requests: 1", report.Verdict())
 }
 
 // TestUnknownReplayOfAnOrder names the order that the buyer was told of before, or is told of later: it is still one order.
@@ -129,7 +129,7 @@ func TestUnknownOrderWithoutID(t *testing.T) {
 	report, err := Run(t.Context(), small(s.open(t)))
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, report.Unresolved)
-	assert.Equal(t, "sold 20 of 20, nothing lost, nothing twice, except that nobody can tell what became of 1 order; failed requests: 1",
+	assert.Equal(t, "sold 20 of 20, nothing lost, nothing twice, except that nobody can tell what became of 1 order (each order looked up; --rows reads every row); failed requests: 1",
 		report.Verdict(), "whoever pastes this says so too")
 	assert.EqualValues(t, 19, report.Accepted)
 	assert.EqualValues(t, 20, report.Stock.Sold)
