@@ -85,6 +85,13 @@ func (b *browser) console() []string {
 	return slices.Clone(b.said)
 }
 
+// requireSaid waits until the console has said something, and fails where that is not what is expected.
+func (b *browser) requireSaid(expected string) {
+	b.t.Helper()
+	eventually(b.t, "the console to say "+expected, func() bool { return len(b.console()) > 0 })
+	b.requireQuiet(expected)
+}
+
 // requireQuiet fails where the console has said anything but what is expected; then that is forgotten.
 func (b *browser) requireQuiet(expected ...string) {
 	b.t.Helper()

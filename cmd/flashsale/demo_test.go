@@ -42,7 +42,7 @@ func TestTheDemoShopInABrowser(t *testing.T) {
 	p.do(http.MethodPut, "/inventory/demo", `{"perUserLimit":1}`)
 	b.click(demo + ".buy")
 	b.awaitText("#toast", "what one buyer may have")
-	b.requireQuiet("status of 409")
+	b.requireSaid("status of 409")
 
 	b.visit(p.base + "/dashboard")
 	b.awaitText(`.product[data-id="last-one"] .state`, "^sold out$")

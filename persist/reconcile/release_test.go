@@ -31,8 +31,15 @@ UPDATE orders SET epoch = 1`,
 			s.product(t, "lamp", 20)
 			r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test"})
 			defer r.Close()
-			_, err := r.Rebuild(t.Context(), 0, false)
+			opens := func(one *shop, epoch uint64) {
+				t.Helper()
+				devtest.Eventually(t, patience, "everybody to sell", func() bool {
+					return one.State(0).Open && one.State(0).Epoch.Number == epoch
+				})
+			}
+			rebuilt, err := r.Rebuild(t.Context(), 0, false)
 			require.NoError(t, err)
+			opens(s, rebuilt.Epoch)
 			s.buy(t, "lamp", "ann", 1)
 			s.drained(t)
 			had := s.State(0).Watermark
@@ -50,9 +57,7 @@ UPDATE orders SET epoch = 1`,
 			require.EqualValues(t, s.count(t, `SELECT epoch FROM partitions`), done.Epoch)
 			require.Greater(t, done.Epoch, had.Epoch, "later than anybody remembers")
 			for who, one := range map[string]*shop{"ben": s, "cem": beside} {
-				devtest.Eventually(t, patience, "everybody to sell again", func() bool {
-					return one.State(0).Open && one.State(0).Epoch.Number == done.Epoch
-				})
+				opens(one, done.Epoch)
 				bought, err := one.orderAs(engine.DurabilityLedger, "lamp", who, "", 1)
 				require.NoError(t, err, who)
 				require.EqualValues(t, 1, s.count(t, `SELECT count(*) FROM orders WHERE id = $1`, bought.Order.ID))
