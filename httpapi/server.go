@@ -303,7 +303,7 @@ func (s *Server) requestContext() (context.Context, context.CancelFunc) {
 // fastLogger hands fasthttp's complaints about connections to the log.
 type fastLogger struct{ log *slog.Logger }
 
-// Printf logs one complaint.
+// Printf logs one complaint, in detail only: anybody who speaks another language to the port makes one.
 func (l fastLogger) Printf(format string, args ...any) {
-	l.log.Warn("http connection", "detail", fmt.Sprintf(format, args...))
+	l.log.Debug("http connection", "detail", fmt.Sprintf(format, args...))
 }

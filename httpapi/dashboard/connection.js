@@ -45,7 +45,7 @@ export function connect(on) {
         send(event);
         clocks.push(setInterval(send, every, event));
       }
-      clocks.push(setInterval(() => Date.now() - heard > silenceMs && mine.close(), 1000));
+      clocks.push(setInterval(() => Date.now() - heard > silenceMs && lost(), 1000));
       on.open();
     };
     mine.onmessage = ({ data }) => {
@@ -53,9 +53,11 @@ export function connect(on) {
       const message = JSON.parse(data);
       on.message(message.event, message.data);
     };
-    mine.onclose = async () => {
+    // A browser waits a minute for the other side's goodbye before it says that a connection is closed.
+    const lost = async () => {
       if (socket !== mine) return;
       socket = null;
+      mine.close();
       clocks.splice(0).forEach(clearInterval);
       on.closed();
       if (!opened && (await wantsToken())) {
@@ -65,6 +67,8 @@ export function connect(on) {
       timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
       wait = Math.min(maxWaitMs, wait * 2);
     };
+    mine.onclose = lost;
+    setTimeout(() => opened || lost(), silenceMs);
   }
 
   return {
