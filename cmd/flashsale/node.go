@@ -241,6 +241,25 @@ func (n *node) close() {
 		n.redis.Close()
 	}
 	if n.pool != nil {
+		n.closePool()
+	}
+}
+
+// partWithin bounds how long a process that stops takes leave of Postgres. All that had to be written is; a Postgres that says
+// nothing would be waited for in vain, a connection for 15 s.
+const partWithin = 2 * time.Second
+
+func (n *node) closePool() {
+	closed := make(chan struct{})
+	go func() {
 		n.pool.Close()
+		close(closed)
+	}()
+	late := time.NewTimer(partWithin)
+	defer late.Stop()
+	select {
+	case <-closed:
+	case <-late.C:
+		slog.Warn("the connections to Postgres are left open: it does not answer", "after", partWithin)
 	}
 }
