@@ -61,9 +61,9 @@ func (s *script) run(ctx context.Context, client rueidis.CommandClient, keys, ar
 	return fields, nil
 }
 
-// doWithin runs a command and is back when ctx ends. rueidis is not, but on a connection that is up: whoever needs a new connection waits for the dial
-// that somebody else has begun, and a handshake that was broken off takes it another second to close (1.0.79). So a call
-// given up may live on for up to two seconds.
+// doWithin runs a command and is back when ctx ends. rueidis is so only on a connection that is up: whoever needs a new one
+// waits for the dial that somebody else has begun, and a handshake that was broken off takes it another second to close
+// (1.0.79). So a call given up may live on for up to two seconds.
 func doWithin(ctx context.Context, client rueidis.CommandClient, command rueidis.Completed) rueidis.RedisResult {
 	if conn, up := client.(promptConn); up {
 		return conn.Do(ctx, command)

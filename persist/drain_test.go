@@ -1,11 +1,9 @@
 package persist
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -47,30 +45,12 @@ func TestAStormOfAlarmsLetsTheDrainTakeStepsAndPauses(t *testing.T) {
 	require.EqualValues(t, 1, positionOf(t, pool).sequence)
 }
 
-// logText is a log that a test reads while it is written.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) count(words string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), words)
-}
-
 func TestABrokenListenerIsLoggedOnceAndItsRecoveryToo(t *testing.T) {
 	postgres := devtest.Postgres(t)
 	pool, err := Connect(t.Context(), postgres.URL(), 1)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	var log logText
+	var log devtest.Output
 	k := &Keeper{pool: pool, config: KeeperConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -78,13 +58,13 @@ func TestABrokenListenerIsLoggedOnceAndItsRecoveryToo(t *testing.T) {
 	await(t, "a listener", func() bool { return listeners(t, pool) == 1 })
 
 	require.NoError(t, postgres.Kill())
-	await(t, "the break", func() bool { return log.count("broke off") > 0 })
+	await(t, "the break", func() bool { return strings.Count(log.String(), "broke off") > 0 })
 	require.NoError(t, postgres.Restart(t.Context()))
-	await(t, "the recovery", func() bool { return log.count("in time again") > 0 })
+	await(t, "the recovery", func() bool { return strings.Count(log.String(), "in time again") > 0 })
 	cancel()
 	require.NoError(t, <-ended)
-	require.Equal(t, 1, log.count("broke off"))
-	require.Equal(t, 1, log.count("in time again"))
+	require.Equal(t, 1, strings.Count(log.String(), "broke off"))
+	require.Equal(t, 1, strings.Count(log.String(), "in time again"))
 }
 
 func listeners(t *testing.T, pool *pgxpool.Pool) int64 {

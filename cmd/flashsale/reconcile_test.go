@@ -201,14 +201,21 @@ func TestReconcileWatches(t *testing.T) {
 	}
 }
 
-// A watch that has seen drift does not end as if it had not, whatever the last round found.
-func TestAWatchThatSawDriftSaysSo(t *testing.T) {
-	t.Parallel()
+// newSale is a shop whose one order, of a lamp by ann, is in the ledger.
+func newSale(t *testing.T) *sharedStores {
+	t.Helper()
 	s := newStores(t)
 	p := start(t, nil, s.env()...)
 	p.product("lamp", 10)
 	p.order("lamp", "ann")
 	eventually(t, "the ledger to have it", func() bool { return s.count(t, `SELECT count(*) FROM orders`) == 1 })
+	return s
+}
+
+// A watch that has seen drift does not end as if it had not, whatever the last round found.
+func TestAWatchThatSawDriftSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSale(t)
 	s.lose(t, "lamp", "ann")
 	output := &devtest.Output{}
 	cmd := reconcileCommand(t, s.env(), "--watch", "50ms")
@@ -225,11 +232,7 @@ func TestAWatchThatSawDriftSaysSo(t *testing.T) {
 // What --apply could not repair is not called unchanged, and --apply is not what is to be done about it.
 func TestApplySaysWhatItLeaves(t *testing.T) {
 	t.Parallel()
-	s := newStores(t)
-	p := start(t, nil, s.env()...)
-	p.product("lamp", 10)
-	p.order("lamp", "ann")
-	eventually(t, "the ledger to have it", func() bool { return s.count(t, `SELECT count(*) FROM orders`) == 1 })
+	s := newSale(t)
 	_, err := s.pool.Exec(t.Context(), `UPDATE products SET sold = 3`)
 	require.NoError(t, err)
 	require.Contains(t, runReconcile(t, s.env()).output, "Nothing was changed. --apply does what stands under")
