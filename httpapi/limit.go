@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"flashsale/internal/positive"
 )
 
 // Limit is how often one client may ask. The zero value is no limit.
@@ -51,7 +53,7 @@ func limitNumber(text string) int {
 func (l Limit) set() bool { return l.Requests > 0 }
 
 func (l Limit) withDefaults() Limit {
-	l.Per, l.Burst = orDefault(l.Per, time.Second), orDefault(l.Burst, l.Requests)
+	l.Per, l.Burst = positive.Or(l.Per, time.Second), positive.Or(l.Burst, l.Requests)
 	return l
 }
 

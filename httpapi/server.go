@@ -21,6 +21,7 @@ import (
 	"flashsale/engine"
 	"flashsale/httpapi/stockfeed"
 	"flashsale/httpapi/stream"
+	"flashsale/internal/positive"
 )
 
 // Reserver decides orders and tells about partitions; *engine.Engine is one.
@@ -128,18 +129,21 @@ const (
 	// cutGrace is what is left for saying so to those whose requests did not arrive before a stop.
 	cutGrace = 300 * time.Millisecond
 
+	// streamWriteWait is how long a client of a stream may take to read one message or event.
+	streamWriteWait = 5 * time.Second
+
 	// maxHeader bounds the head of a request, in bytes.
 	maxHeader = 8 << 10
 )
 
 func (c Config) withDefaults() Config {
-	c.MaxHold = orDefault(c.MaxHold, defaultMaxHold)
-	c.MaxBody = orDefault(c.MaxBody, defaultMaxBody)
-	c.ReadTimeout = orDefault(c.ReadTimeout, defaultReadTimeout)
-	c.WriteTimeout = orDefault(c.WriteTimeout, defaultWriteTimeout)
-	c.IdleTimeout = orDefault(c.IdleTimeout, defaultIdleTimeout)
-	c.RequestTimeout = orDefault(c.RequestTimeout, defaultRequestTimeout)
-	c.ShutdownTimeout = orDefault(c.ShutdownTimeout, defaultShutdownTimeout)
+	c.MaxHold = positive.Or(c.MaxHold, defaultMaxHold)
+	c.MaxBody = positive.Or(c.MaxBody, defaultMaxBody)
+	c.ReadTimeout = positive.Or(c.ReadTimeout, defaultReadTimeout)
+	c.WriteTimeout = positive.Or(c.WriteTimeout, defaultWriteTimeout)
+	c.IdleTimeout = positive.Or(c.IdleTimeout, defaultIdleTimeout)
+	c.RequestTimeout = positive.Or(c.RequestTimeout, defaultRequestTimeout)
+	c.ShutdownTimeout = positive.Or(c.ShutdownTimeout, defaultShutdownTimeout)
 	if c.Streams == nil {
 		c.Streams = &StreamLimits{}
 	}
@@ -153,14 +157,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.Default()
 	}
 	return c
-}
-
-// orDefault returns the fallback for anything that is not positive.
-func orDefault[T int | time.Duration](value, fallback T) T {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 // Server answers HTTP on listeners that it is given.
@@ -255,7 +251,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 const deadlineParts = 16
 
 func (c *Config) deadlineSlack() time.Duration {
-	return min(c.ReadTimeout, c.WriteTimeout, c.IdleTimeout) / deadlineParts
+	return min(c.ReadTimeout, c.WriteTimeout, c.IdleTimeout, streamWriteWait) / deadlineParts
 }
 
 // runStreams serves the streams until ctx ends, or at the latest until what it returns is called, which waits for them:

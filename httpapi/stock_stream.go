@@ -15,7 +15,9 @@ const typeEvents = "text/event-stream"
 
 // newFeed tells buyers the stock of the products that they look at.
 func (s *Server) newFeed() *stockfeed.Feed {
-	return stockfeed.New(stockfeed.Config{Read: s.readStock, MaxClients: s.config.Streams.Buyers, Metrics: s.config.Metrics, Logger: s.log})
+	return stockfeed.New(stockfeed.Config{
+		Read: s.readStock, MaxClients: s.config.Streams.Buyers, WriteWait: streamWriteWait, Metrics: s.config.Metrics, Logger: s.log,
+	})
 }
 
 // readStock reads a product in bounded time.

@@ -43,7 +43,8 @@ func (s *Server) newHub() *stream.Hub {
 			"get-benchmark-report":    figures(s.benchmark),
 			"fetch-health":            figures(s.healthNow),
 		},
-		MaxClients: s.config.Streams.Watchers, PingEvery: s.config.Streams.Ping, Metrics: s.config.Metrics, Logger: s.log,
+		MaxClients: s.config.Streams.Watchers, PingEvery: s.config.Streams.Ping, WriteWait: streamWriteWait,
+		Metrics: s.config.Metrics, Logger: s.log,
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"flashsale/internal/positive"
 )
 
 // Config says what is told. Zero values of durations and numbers become the defaults.
@@ -44,11 +46,11 @@ const (
 const turns = 16
 
 func (c Config) withDefaults() Config {
-	c.MaxClients = orDefault(c.MaxClients, defaultMaxClients)
-	c.MaxProducts = orDefault(c.MaxProducts, defaultMaxProducts)
-	c.Interval = orDefault(c.Interval, defaultInterval)
-	c.Heartbeat = orDefault(c.Heartbeat, defaultHeartbeat)
-	c.WriteWait = orDefault(c.WriteWait, defaultWriteWait)
+	c.MaxClients = positive.Or(c.MaxClients, defaultMaxClients)
+	c.MaxProducts = positive.Or(c.MaxProducts, defaultMaxProducts)
+	c.Interval = positive.Or(c.Interval, defaultInterval)
+	c.Heartbeat = positive.Or(c.Heartbeat, defaultHeartbeat)
+	c.WriteWait = positive.Or(c.WriteWait, defaultWriteWait)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
@@ -56,13 +58,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.Default()
 	}
 	return c
-}
-
-func orDefault[T int | time.Duration](value, fallback T) T {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 // Feed knows all who watch.
@@ -117,14 +112,20 @@ func (f *Feed) Watched(product string) bool {
 func (f *Feed) Run(ctx context.Context) {
 	<-ctx.Done()
 	f.mu.Lock()
-	f.closing = true
-	close(f.stop)
+	if !f.closing {
+		f.closing = true
+		close(f.stop)
+	}
 	for conn := range f.conns {
 		_ = conn.Close() // whoever wants to know more connects again
 	}
 	f.mu.Unlock()
 	f.running.Wait()
 }
+
+// maxUnderWay is what the kernel keeps for a client that does not read, in bytes, about: by itself it would be megabytes, of
+// events that are old.
+const maxUnderWay = 16 << 10
 
 // Serve sends a client the head of the answer, how the product is, and every change, until it goes or the feed ends. The
 // connection is the one below fasthttp's cover, closed by whoever comes first. It returns false, and has sent nothing, where
@@ -135,6 +136,9 @@ func (f *Feed) Serve(conn net.Conn, head []byte, product string) bool {
 		return false
 	}
 	defer f.leave(conn, s)
+	if bounded, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = bounded.SetWriteBuffer(maxUnderWay) // without it the client costs more, and is dropped later
+	}
 	gone := make(chan struct{})
 	var listener sync.WaitGroup
 	listener.Go(func() {

@@ -220,3 +220,38 @@ func TestStoppingLetsAllGo(t *testing.T) {
 	require.False(t, s.feed.HasRoom("lamp"))
 	stuck.requireEnd()
 }
+
+// A feed that is run for two listeners ends with the first of them, once.
+func TestStoppingTwiceIsStopping(t *testing.T) {
+	s := open(t, stockfeed.Config{})
+	s.stop()
+	<-s.ended
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.feed.Run(ctx)
+	require.False(t, s.feed.HasRoom("lamp"))
+}
+
+// boundedConn notes what the kernel is asked to keep of it.
+type boundedConn struct {
+	net.Conn
+	bytes atomic.Int64
+}
+
+func (c *boundedConn) SetWriteBuffer(bytes int) error {
+	c.bytes.Store(int64(bytes))
+	return nil
+}
+
+// Nobody who does not read costs more of the kernel's memory than a few events.
+func TestLittleIsUnderWayToAClient(t *testing.T) {
+	s := open(t, stockfeed.Config{})
+	here, there := net.Pipe()
+	conn := &boundedConn{Conn: there}
+	s.serve.Go(func() { s.feed.Serve(conn, []byte("HEAD\n"), "lamp") })
+	_, err := here.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.Positive(t, conn.bytes.Load())
+	require.LessOrEqual(t, conn.bytes.Load(), int64(64<<10))
+	require.NoError(t, here.Close())
+}

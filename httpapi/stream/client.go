@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // Bounds of what one client may send and have waiting.
 const (
 	maxMessage  = 1024 // bytes
-	maxMessages = 20   // a second
+	maxMessages = 20   // a second, pings and pongs that nobody asked for included
 	maxQueued   = 32   // messages that it has not read: more than it may ask for at once
 
 	// maxUnderWay is what the kernel keeps for a client that does not read, in bytes, about: by itself it would be megabytes.
@@ -35,6 +36,9 @@ type client struct {
 	gone       chan struct{} // closed when nothing more is read
 	parted     atomic.Bool
 	subscribed atomic.Bool
+	told       atomic.Pointer[websocket.PreparedMessage] // the last update
+	pinged     atomic.Bool                               // a ping has gone out that was not answered yet
+	hearing    hearing
 	budget     budget
 }
 
@@ -66,30 +70,81 @@ func below(conn net.Conn) net.Conn {
 func (c *client) read() {
 	defer c.hub.survive(c.cut)
 	c.socket.SetReadLimit(maxMessage)
-	if c.awaitMore("") != nil {
+	if c.awaitMore() != nil {
 		return
 	}
-	c.socket.SetPongHandler(c.awaitMore)
+	c.socket.SetPingHandler(c.pong)
+	c.socket.SetPongHandler(c.heard)
 	for {
 		kind, message, err := c.socket.ReadMessage()
 		switch {
 		case err != nil:
 			return
-		case c.parted.Load(): // what comes until the goodbye is not heard
-		case !c.budget.spend(time.Now()):
-			c.drop(flood, parting{websocket.ClosePolicyViolation, "too many messages"})
-		default:
+		case c.mayGoOn():
 			c.take(kind, message)
 		}
 	}
 }
 
-// awaitMore gives the client the time of two pings to be heard of again.
-func (c *client) awaitMore(string) error {
+// mayGoOn tells whether what the client has sent is heard: not what comes until the goodbye, nor more than it may send.
+func (c *client) mayGoOn() bool {
 	if c.parted.Load() {
+		return false
+	}
+	if !c.budget.spend(time.Now()) {
+		c.drop(flood, parting{websocket.ClosePolicyViolation, "too many messages"})
+		return false
+	}
+	return true
+}
+
+// pong answers a ping of the client, which is a message like any other.
+func (c *client) pong(data string) error {
+	if !c.mayGoOn() {
 		return nil
 	}
-	return c.socket.SetReadDeadline(time.Now().Add(2*c.hub.config.PingEvery + c.hub.config.WriteWait))
+	err := c.socket.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(c.hub.config.WriteWait))
+	if errors.Is(err, websocket.ErrCloseSent) {
+		return nil
+	}
+	return err
+}
+
+// heard takes in a pong. One that nobody asked for is a message like any other.
+func (c *client) heard(string) error {
+	if !c.pinged.Swap(false) && !c.mayGoOn() {
+		return nil
+	}
+	return c.awaitMore()
+}
+
+// awaitMore gives the client the time of two pings to be heard of again.
+func (c *client) awaitMore() error {
+	return c.hearing.until(time.Now().Add(2*c.hub.config.PingEvery+c.hub.config.WriteWait), c.socket.SetReadDeadline)
+}
+
+// hearing is until when a client is listened to.
+type hearing struct {
+	mu   sync.Mutex
+	over bool
+}
+
+// until sets the time, by set, unless the last one has been set.
+func (h *hearing) until(t time.Time, set func(time.Time) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return nil
+	}
+	return set(t)
+}
+
+// last sets the time that stands, whatever the client says until then.
+func (h *hearing) last(t time.Time, set func(time.Time) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	return set(t)
 }
 
 // take does what a message asks for.
@@ -120,8 +175,15 @@ func (c *client) subscribe(event string) {
 	c.offer(encode(event, subscription{on, c.hub.config.Interval.Milliseconds()}))
 	if already := c.subscribed.Swap(on); on && !already {
 		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update != nil {
-			c.offer(update)
+			c.update(update)
 		}
+	}
+}
+
+// update queues an update, but for the one that was queued last: what took long to make is as old as the next one is due.
+func (c *client) update(message *websocket.PreparedMessage) {
+	if c.told.Swap(message) != message {
+		c.offer(message)
 	}
 }
 
@@ -179,6 +241,7 @@ func (c *client) ping() error {
 		c.dropExpired()
 		return nil
 	}
+	c.pinged.Store(true)
 	return c.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.config.WriteWait))
 }
 
@@ -234,7 +297,7 @@ func (c *client) part(p parting) bool {
 func (c *client) say(p parting) {
 	until := time.Now().Add(c.hub.config.CloseWait)
 	frame := websocket.FormatCloseMessage(p.code, p.text)
-	if c.socket.WriteControl(websocket.CloseMessage, frame, until) != nil || c.socket.SetReadDeadline(until) != nil {
+	if c.socket.WriteControl(websocket.CloseMessage, frame, until) != nil || c.hearing.last(until, c.socket.SetReadDeadline) != nil {
 		c.cut()
 	}
 }

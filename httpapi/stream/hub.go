@@ -13,6 +13,8 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/fasthttp/websocket"
+
+	"flashsale/internal/positive"
 )
 
 // Events that are no questions.
@@ -65,11 +67,11 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.MaxClients = orDefault(c.MaxClients, defaultMaxClients)
-	c.Interval = orDefault(c.Interval, defaultInterval)
-	c.PingEvery = orDefault(c.PingEvery, defaultPingEvery)
-	c.WriteWait = orDefault(c.WriteWait, defaultWriteWait)
-	c.CloseWait = orDefault(c.CloseWait, defaultCloseWait)
+	c.MaxClients = positive.Or(c.MaxClients, defaultMaxClients)
+	c.Interval = positive.Or(c.Interval, defaultInterval)
+	c.PingEvery = positive.Or(c.PingEvery, defaultPingEvery)
+	c.WriteWait = positive.Or(c.WriteWait, defaultWriteWait)
+	c.CloseWait = positive.Or(c.CloseWait, defaultCloseWait)
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
@@ -77,13 +79,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.Default()
 	}
 	return c
-}
-
-func orDefault[T int | time.Duration](value, fallback T) T {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 // Hub knows all clients.
@@ -268,7 +263,7 @@ func (h *Hub) broadcast(ctx context.Context) {
 			case <-pause.C:
 			}
 		}
-		c.offer(update)
+		c.update(update)
 	}
 }
 

@@ -34,6 +34,7 @@ type station struct {
 	metrics *metrics.Set
 	made    atomic.Int64 // updates
 	padding atomic.Int64 // bytes that they are longer by
+	slow    atomic.Bool  // making one takes as long as there is between two
 	allowed atomic.Bool
 	log     *strings.Builder
 	stop    context.CancelFunc
@@ -49,6 +50,11 @@ func open(t *testing.T, config stream.Config) *station {
 	config.Metrics, config.Interval = s.metrics, interval
 	config.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	config.Update = func() (json.RawMessage, *stream.Refusal) {
+		if s.slow.Load() {
+			timer := time.NewTimer(interval + interval/10)
+			defer timer.Stop()
+			<-timer.C
+		}
 		n, _ := json.Marshal(map[string]any{"n": s.made.Add(1), "padding": strings.Repeat("x", int(s.padding.Load()))})
 		return n, nil
 	}
@@ -241,16 +247,49 @@ func TestALongMessageEndsTheConnection(t *testing.T) {
 	s.eventually("the client to be forgotten", func() bool { return s.hub.Clients() == 0 })
 }
 
+// A flood of whatever kind: what the protocol answers by itself costs too.
 func TestAFloodEndsTheConnection(t *testing.T) {
+	for name, kind := range map[string]int{"messages": websocket.TextMessage, "pings": websocket.PingMessage, "pongs": websocket.PongMessage} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, stream.Config{CloseWait: patience})
+			socket := s.dial()
+			go func() {
+				for socket.WriteMessage(kind, []byte(`{"event":"unsubscribe-metrics"}`)) == nil {
+					continue
+				}
+			}()
+			s.requireClosed(socket, websocket.ClosePolicyViolation)
+			require.EqualValues(t, 1, s.dropped("flood"))
+		})
+	}
+}
+
+func TestAPingIsAnswered(t *testing.T) {
 	s := open(t, stream.Config{})
 	socket := s.dial()
-	go func() {
-		for socket.WriteMessage(websocket.TextMessage, []byte(`{"event":"unsubscribe-metrics"}`)) == nil {
-			continue
-		}
-	}()
-	s.requireClosed(socket, websocket.ClosePolicyViolation)
-	require.EqualValues(t, 1, s.dropped("flood"))
+	var answer string
+	socket.SetPongHandler(func(data string) error {
+		answer = data
+		return nil
+	})
+	require.NoError(t, socket.WriteControl(websocket.PingMessage, []byte("there?"), time.Now().Add(patience)))
+	s.send(socket, subscribe)
+	s.await(socket, "metrics-update")
+	require.Equal(t, "there?", answer)
+}
+
+// An update that took as long to make as the next one is due is not sent for the next one too.
+func TestNoUpdateIsSentTwice(t *testing.T) {
+	s := open(t, stream.Config{})
+	socket := s.dial()
+	s.slow.Store(true)
+	s.send(socket, subscribe)
+	last := 0.0
+	for range 5 {
+		n := s.await(socket, "metrics-update").Data["n"].(float64)
+		require.Greater(t, n, last)
+		last = n
+	}
 }
 
 // A client that does not read costs a bounded queue and is dropped; the others notice nothing.

@@ -1,0 +1,24 @@
+package stream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Who was told goodbye is listened to for so long and no longer, whatever it sends meanwhile.
+func TestTheLastTimeStands(t *testing.T) {
+	var h hearing
+	var until time.Time
+	set := func(t time.Time) error {
+		until = t
+		return nil
+	}
+	first, last, later := time.Unix(1, 0), time.Unix(2, 0), time.Unix(3, 0)
+	require.NoError(t, h.until(first, set))
+	require.Equal(t, first, until)
+	require.NoError(t, h.last(last, set))
+	require.NoError(t, h.until(later, set))
+	require.Equal(t, last, until)
+}
