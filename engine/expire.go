@@ -44,7 +44,7 @@ func (e *Engine) sweepDue(ctx context.Context, p *partition) {
 			p.succeedQuietly(time.Now())
 		} else if ctx.Err() == nil {
 			e.metrics.failedCalls.Inc()
-			p.fail(err)
+			p.failSweep(err)
 		}
 		more = err == nil && done.lookedAt == sweepHolds
 	}

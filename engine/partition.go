@@ -29,9 +29,9 @@ type partition struct {
 	fenced         *lane[*Reservation] // the lanes of mode replicated, so that a slow replica stalls nobody else
 	fencedSettling *lane[*Transition]
 
-	fault    atomic.Pointer[string] // why the last batch failed; nil = it did not
-	failedAt atomic.Int64           // when the last one did, on the monotonic clock, in ns
-	alarm    chan struct{}          // has a token when a script was refused or an answer was lost
+	fault    atomic.Pointer[fault] // why the last batch failed; nil = it did not
+	failedAt atomic.Int64          // when the last one did, on the monotonic clock, in ns
+	alarm    chan struct{}         // has a token when a script was refused or an answer was lost
 }
 
 // view is an epoch together with what was last heard of it. It is replaced as a whole, never changed.
@@ -203,7 +203,7 @@ func (e *Engine) State(partition int) PartitionState {
 		s.Reason = unfitReason
 	}
 	if fault := p.fault.Load(); fault != nil && s.Open {
-		s.Reason = "the last orders failed: Redis did not answer, or with an error that the log tells"
+		s.Reason = fault.reason()
 	}
 	if v.Held != "" {
 		s.Open, s.Status, s.Reason = false, statusHeld, "held by an operator: "+v.Held

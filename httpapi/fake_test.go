@@ -92,6 +92,7 @@ type fakeStore struct {
 	created  []engine.NewProduct
 	changes  []engine.ProductChange
 	err      error
+	ledger   error // of what Redis alone does not know
 	wait     func(context.Context) error
 	settle   func(*engine.Transition) error
 	settled  []engine.Transition
@@ -136,6 +137,9 @@ func (f *fakeStore) Products(ctx context.Context, after string, limit int) ([]en
 	}
 	f.setup.RLock()
 	defer f.setup.RUnlock()
+	if f.ledger != nil {
+		return nil, f.ledger
+	}
 	first := slices.IndexFunc(f.products, func(p engine.Product) bool { return p.ID > after })
 	if first < 0 {
 		return nil, nil
@@ -157,12 +161,38 @@ func (f *fakeStore) Product(ctx context.Context, id string) (engine.Product, err
 	}
 	f.setup.RLock()
 	defer f.setup.RUnlock()
+	if f.ledger != nil {
+		return engine.Product{}, f.ledger
+	}
 	for _, p := range f.products {
 		if p.ID == id {
 			return p, nil
 		}
 	}
 	return engine.Product{}, &engine.Error{Code: engine.CodeNotFound, Detail: "no product has this id"}
+}
+
+func (f *fakeStore) Recount(ctx context.Context, products []engine.Product) error {
+	if err := f.enter(ctx); err != nil {
+		return err
+	}
+	f.setup.RLock()
+	defer f.setup.RUnlock()
+	for i := range products {
+		for _, p := range f.products {
+			if p.ID == products[i].ID {
+				products[i].Stock = p.Stock
+			}
+		}
+	}
+	return nil
+}
+
+// loseLedger has the ledger away, or back.
+func (f *fakeStore) loseLedger(err error) {
+	f.setup.Lock()
+	defer f.setup.Unlock()
+	f.ledger = err
 }
 
 func (f *fakeStore) CreateProduct(ctx context.Context, p engine.NewProduct) (engine.Product, error) {

@@ -18,7 +18,7 @@ func problems(findings []finding, states []engine.PartitionState) []string {
 	var said []string
 	for i := range findings {
 		if findings[i].detail != "" {
-			said = append(said, capitalised(findings[i].name)+" "+findings[i].sentence())
+			said = append(said, findings[i].sentence(sells(findings, states)))
 		}
 	}
 	said = append(said, troubles(states)...)
@@ -29,12 +29,28 @@ func problems(findings []finding, states []engine.PartitionState) []string {
 	return said
 }
 
-// sentence says of a check that fails what its subject does not do.
-func (f *finding) sentence() string {
+// sentence says of a check that fails what its subject does not do, and what goes on all the same.
+func (f *finding) sentence(sells bool) string {
+	said := capitalised(f.name) + " " + f.detail
 	if f.detail == detailSilent {
-		return "does not answer"
+		said = capitalised(f.name) + " does not answer"
 	}
-	return f.detail
+	if sells && f.meanwhile != "" {
+		said += "; " + f.meanwhile
+	}
+	return said
+}
+
+// sells tells whether orders can be placed: a partition is open, and what fails is nothing that they need.
+func sells(findings []finding, states []engine.PartitionState) bool {
+	open := false
+	for i := range states {
+		open = open || states[i].Open
+	}
+	for i := range findings {
+		open = open && (findings[i].detail == "" || findings[i].meanwhile != "")
+	}
+	return open
 }
 
 // troubles say what keeps partitions from taking orders, or did just now, once for all that it keeps: when Redis is away, it
@@ -97,17 +113,10 @@ func grouped(n int64) string {
 	return digits
 }
 
-// overall is down where something that everything lives on is, or no order can be placed at all.
+// overall is down where no order can be placed at all.
 func overall(findings []finding, states []engine.PartitionState, said []string) string {
-	open := false
-	for i := range states {
-		open = open || states[i].Open
-	}
-	for i := range findings {
-		open = open && findings[i].detail == ""
-	}
 	switch {
-	case !open:
+	case !sells(findings, states):
 		return statusDown
 	case len(said) > 0:
 		return statusDegraded

@@ -21,7 +21,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	var redis, postgres error
 	h := start(t, httpapi.Config{RequestTimeout: 20 * time.Millisecond, Clock: leaping()},
 		httpapi.Check{Name: "redis", Probe: func(context.Context) error { return redis }},
-		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }})
+		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }, Meanwhile: "orders wait"})
 	all := map[int]string{0: "a", 1: "b", 2: "c", 3: "d"}
 	for name, c := range map[string]struct {
 		redis, postgres error
@@ -56,7 +56,15 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			problems: []any{"partition 1 is open, but the last orders failed"},
 		},
 		"postgres is silent": {
-			postgres: context.DeadlineExceeded, status: "down", problems: []any{"Postgres does not answer"},
+			postgres: context.DeadlineExceeded, status: "degraded", problems: []any{"Postgres does not answer; orders wait"},
+		},
+		"postgres is silent, and no partition is open": {
+			postgres: context.DeadlineExceeded, shut: map[int]string{0: "a", 1: "a", 2: "a", 3: "a"}, status: "down",
+			problems: []any{"Postgres does not answer", "all 4 partitions are shut: a"},
+		},
+		"both are away": {
+			redis: errors.New("10.0.0.7"), postgres: errors.New("10.0.0.8"), status: "down",
+			problems: []any{"Redis does not work; the log says why", "Postgres does not work; the log says why"},
 		},
 		"redis is silent, as its driver says it": {
 			redis: fmt.Errorf("read: %w", os.ErrDeadlineExceeded), status: "down", problems: []any{"Redis does not answer"},

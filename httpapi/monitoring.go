@@ -16,6 +16,10 @@ import (
 // maxInventoryLevels bounds the products that the live figures list: the first by id.
 const maxInventoryLevels = 100
 
+// inventoryTimeout bounds what the live figures wait for the inventory: whoever gets them every second is to get the others
+// even where nobody answers.
+const inventoryTimeout = 600 * time.Millisecond
+
 // The percentiles that are shown.
 const (
 	median = 0.50
@@ -140,9 +144,9 @@ func appendLedgerLag(dst []byte, orders int64, lag time.Duration) []byte {
 
 // appendInventoryLevels appends the stock of the first products, or null where it can't be had.
 func (s *Server) appendInventoryLevels(dst []byte) []byte {
-	ctx, cancel := context.WithTimeout(context.Background(), min(probeTimeout, s.config.RequestTimeout))
+	ctx, cancel := context.WithTimeout(context.Background(), min(inventoryTimeout, s.config.RequestTimeout))
 	defer cancel()
-	products, err := s.deps.Catalog.Products(ctx, "", maxInventoryLevels+1) // one more tells whether these are all
+	products, err := s.firstProducts(ctx) // one more tells whether these are all
 	if err != nil {
 		return append(dst, `,"inventoryLevels":null`...)
 	}

@@ -57,12 +57,17 @@ type Catalog interface {
 	ChangeProduct(ctx context.Context, id string, c engine.ProductChange) (engine.Product, error)
 	// StockTotals sums up the live counters of all products.
 	StockTotals(ctx context.Context) (engine.StockTotals, error)
+	// Recount replaces the counters of products by those that Redis has now. It needs no ledger.
+	Recount(ctx context.Context, products []engine.Product) error
 }
 
 // Check asks something that the service lives on for a sign of life. Its name is shown; its error is only logged.
 type Check struct {
 	Name  string // "redis", "postgres"
 	Probe func(context.Context) error
+
+	// Meanwhile says in words what goes on while it fails: "orders go on, and wait for it". Empty: nothing does.
+	Meanwhile string
 }
 
 // Deps are what the server asks.
@@ -178,6 +183,7 @@ type Server struct {
 	feed    *stockfeed.Feed
 
 	sums       stockSums
+	shelves    shelves
 	gauges     sampler
 	lastChecks lastChecks
 	opened     atomic.Bool // deps are there

@@ -24,7 +24,7 @@ func (s *Server) newFeed() *stockfeed.Feed {
 func (s *Server) readStock(ctx context.Context, product string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
 	defer cancel()
-	p, err := s.deps.Catalog.Product(ctx, product)
+	p, err := s.productNow(ctx, product)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Server) mayLookAt(id string) error {
 	}
 	timed, cancel := s.requestContext()
 	defer cancel()
-	_, err := s.deps.Catalog.Product(timed, id)
+	_, err := s.productNow(timed, id)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 	"flashsale/internal/devstack/devtest"
 )
 
-// nextEvent reads until an event of that name is complete.
+// nextEvent reads until an event of that name, or any, is complete.
 func nextEvent(t *testing.T, r *bufio.Reader, name string) string {
 	t.Helper()
 	var event strings.Builder
@@ -25,7 +25,7 @@ func nextEvent(t *testing.T, r *bufio.Reader, name string) string {
 		if line != "\n" {
 			continue
 		}
-		if strings.HasPrefix(event.String(), "event: "+name+"\n") {
+		if strings.HasPrefix(event.String(), "event: "+name) {
 			return event.String()
 		}
 		event.Reset()

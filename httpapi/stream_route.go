@@ -84,7 +84,7 @@ func (s *Server) inventoryTotals(ctx context.Context) ([]byte, error) {
 
 // inventoryNow is the first products as GET /inventory answers them, and whether these are all.
 func (s *Server) inventoryNow(ctx context.Context) ([]byte, error) {
-	products, err := s.deps.Catalog.Products(ctx, "", maxInventoryLevels+1)
+	products, err := s.firstProducts(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -95,6 +95,11 @@ func (s *Store) Products(ctx context.Context, after string, limit int) ([]engine
 	return products, s.countAll(ctx, products)
 }
 
+// Recount replaces the counters of products by those that Redis has now. It does without the ledger.
+func (s *Store) Recount(ctx context.Context, products []engine.Product) error {
+	return s.countAll(ctx, products)
+}
+
 // count replaces a product's counters by those that Redis has. One that Redis has not taken yet keeps the ledger's.
 func (s *Store) count(ctx context.Context, p *engine.Product) error {
 	stock, found, err := s.engine.Stock(ctx, p.ID)

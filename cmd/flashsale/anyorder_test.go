@@ -65,9 +65,13 @@ func TestStoresMayComeInAnyOrder(t *testing.T) {
 	for name, server := range map[string]interface{ Kill() error }{"redis": redis, "postgres": postgres} {
 		require.NoError(t, server.Kill())
 		p.awaitSaid(http.StatusServiceUnavailable, name+": ")
+		status, health := p.get("/monitoring/health")
 		if name == "redis" {
+			require.Equal(t, http.StatusServiceUnavailable, status, health)
 			require.NoError(t, redis.Restart(t.Context()))
 		} else {
+			require.Equal(t, http.StatusOK, status, health)
+			require.Contains(t, fmt.Sprint(health["problems"]), "orders go on")
 			require.NoError(t, postgres.Restart(t.Context()))
 		}
 		p.awaitReady()

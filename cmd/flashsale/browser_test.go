@@ -21,6 +21,8 @@ type browser struct {
 	t   *testing.T
 	ctx context.Context
 
+	expected []*regexp.Regexp // of what the console says
+
 	mu     sync.Mutex
 	said   []string // console: errors, warnings, exceptions
 	reader chan struct{}
@@ -85,23 +87,24 @@ func (b *browser) console() []string {
 	return slices.Clone(b.said)
 }
 
-// requireSaid waits until the console has said something, and fails where that is not what is expected.
+// requireSaid waits until the console has said what is expected, and fails where it has said anything else.
 func (b *browser) requireSaid(expected string) {
 	b.t.Helper()
-	eventually(b.t, "the console to say "+expected, func() bool { return len(b.console()) > 0 })
+	wanted := regexp.MustCompile(expected)
+	eventually(b.t, "the console to say "+expected, func() bool { return slices.ContainsFunc(b.console(), wanted.MatchString) })
 	b.requireQuiet(expected)
 }
 
-// requireQuiet fails where the console has said anything but what is expected; then that is forgotten.
+// requireQuiet fails where the console has said anything but what is expected, now or before: a browser says some things late.
 func (b *browser) requireQuiet(expected ...string) {
 	b.t.Helper()
+	for _, pattern := range expected {
+		b.expected = append(b.expected, regexp.MustCompile(pattern))
+	}
 	for _, line := range b.console() {
-		known := slices.ContainsFunc(expected, func(pattern string) bool { return regexp.MustCompile(pattern).MatchString(line) })
+		known := slices.ContainsFunc(b.expected, func(pattern *regexp.Regexp) bool { return pattern.MatchString(line) })
 		require.True(b.t, known, "the console says %q", line)
 	}
-	b.mu.Lock()
-	b.said = nil
-	b.mu.Unlock()
 }
 
 func (b *browser) visit(url string) {

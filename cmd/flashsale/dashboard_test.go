@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,7 @@ func (b *browser) admin(p *process) {
 
 // TestTheDashboardAsksForAToken where figures are not for everybody.
 func TestTheDashboardAsksForAToken(t *testing.T) {
+	t.Parallel() // it mostly waits
 	key := auth.NewKey()
 	line, err := auth.KeyLine(key, "monitor", "wall", "")
 	require.NoError(t, err)
@@ -158,10 +160,43 @@ func TestTheDashboardAsksForAToken(t *testing.T) {
 	b := openBrowser(t)
 	b.visit(p.base + "/api/v1/dashboard")
 	b.await("the page to ask for a token", `document.querySelector("#token-dialog").open`)
+	b.click("#token-cancel")
+	b.awaitText("#status", "^sign in$")
+	b.awaitText("#link-text", "^signed out$")
+	b.awaitText("#problems", "^These figures are shown to those who have a token")
+	b.click("#sign-in")
 	b.do(chromedp.SendKeys(chromedp.CSS("#token"), key+kb.Enter))
 	b.awaitText("#link-text", "^live$")
+	b.awaitText("#status", "^ok$")
 	b.awaitText("#t-total", "^0 since")
+	b.await("no problem to be shown", `document.querySelector("#problems").hidden`)
 	require.Equal(t, "none", b.eval(`getComputedStyle(document.querySelector("#products")).display === "none" || document.body.classList.contains("admin") ? "admin" : "none"`))
+
+	b.visit(p.base + "/dashboard") // which forgets the token
+	b.await("the page to ask for a token", `document.querySelector("#token-dialog").open`)
+	b.click("#token-cancel")
+	p.interrupt()
+	p.cmd.Env = slices.DeleteFunc(p.cmd.Env, func(v string) bool { return strings.HasPrefix(v, "AUTH=") || strings.HasPrefix(v, "API_KEYS_FILE=") })
+	p.again()
+	b.awaitText("#link-text", "^live$") // a page on a wall has nobody to sign in
+	b.awaitText("#status", "^ok$")
 	require.False(t, strings.Contains(p.output.String(), key), "the log has the key")
-	b.requireQuiet("status of 40[13]", "WebSocket connection to .* failed")
+	b.requireQuiet("status of 40[13]", "WebSocket connection to .* failed", "net::ERR_CONNECTION_REFUSED", "status of 503")
+}
+
+// TestTheDashboardTellsAFullLimitFromAWrongToken: who signs in a moment too early is not told that the token is wrong.
+func TestTheDashboardTellsAFullLimitFromAWrongToken(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, append(newStores(t).env(), "RATE_LIMIT_ADDRESS=1/h:200")...)
+	b := openBrowser(t)
+	b.visit(p.base + "/dashboard")
+	b.awaitText("#link-text", "^live$")
+	b.click("#sign-in")
+	eventually(t, "the limit to be reached", func() bool {
+		status, _ := p.get("/inventory")
+		return status == http.StatusTooManyRequests
+	})
+	b.do(chromedp.SendKeys(chromedp.CSS("#token"), adminToken+kb.Enter))
+	b.awaitText("#token-error", "^Too many requests came from here")
+	b.requireSaid("status of 429")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack/devtest"
 )
 
 // stock imports so many products of ten units each, p-000 and so on, beside a running service.
@@ -36,7 +39,7 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 	p.order("p-007", "ann")
 	b := openBrowser(t)
 	b.visit(p.base + "/dashboard")
-	b.awaitText("#products-note", "^The first 100 products by id are shown.$")
+	b.awaitText("#products-note", "^The first 100 of 101 products by id are shown, and looked through by Find.$")
 	b.awaitText("#t-left", "^1,009$")
 	b.awaitText("#t-sold", "^of 1,010; 101 products$")
 
@@ -63,4 +66,28 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 
 	p.interrupt()
 	b.awaitText("#problems", `^This server has not answered since [0-9:]{8}\.`)
+}
+
+// TestTheDashboardWhilePostgresHangs says that orders go on, and goes on telling what is left.
+func TestTheDashboardWhilePostgresHangs(t *testing.T) {
+	t.Parallel()
+	redis, postgres := devtest.Redis(t), devtest.Postgres(t)
+	p := start(t, nil, "REDIS_URL="+redis.URL(), "DATABASE_URL="+postgres.URL())
+	p.product("lamp", 999_991)
+	b := openBrowser(t)
+	b.visit(p.base + "/dashboard")
+	b.awaitText(lamp+".units", `^999\.9K$`)
+	b.awaitText("#status", "^ok$")
+
+	require.NoError(t, postgres.Pause())
+	t.Cleanup(func() { _ = postgres.Resume() })
+	b.awaitText("#problems", "^Postgres does not answer; orders go on and wait for it, products can't be changed$")
+	b.awaitText("#status", "^degraded$")
+	status, a := p.order("lamp", "ann")
+	require.Equal(t, http.StatusCreated, status, "%v", a)
+	b.awaitText(lamp+".counts", "^1 sold")
+	b.awaitText("#t-sold", "^1 sold")
+	require.NoError(t, postgres.Resume())
+	b.awaitText("#status", "^ok$")
+	b.requireQuiet(storeAway)
 }

@@ -144,6 +144,7 @@ func TestComposeFile(t *testing.T) {
 	} {
 		require.Contains(t, config, want)
 	}
+	require.Regexp(t, `(?m)^    - --maxmemory\n    - 2gb$`, config, "or the kernel kills Redis rather than Redis refuse an order")
 	require.NotContains(t, config, "0.0.0.0:3000:", "whoever is on the network may not order")
 	mounts := regexp.MustCompile(regexp.QuoteMeta(absolute(t, repository))+`(/\S+):/\S+:ro`).FindAllStringSubmatch(config, -1)
 	require.Len(t, mounts, 4)

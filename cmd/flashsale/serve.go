@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"flashsale/engine"
 	"flashsale/httpapi"
 	"flashsale/persist"
 )
@@ -147,7 +148,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return err
 	}
 	server := httpapi.New(httpapi.Deps{
-		Checks: []httpapi.Check{{Name: "redis", Probe: n.pingRedis}, {Name: "postgres", Probe: n.pingLedger}},
+		Checks: []httpapi.Check{{Name: "redis", Probe: n.pingRedis}, {Name: "postgres", Probe: n.pingLedger, Meanwhile: s.withoutLedger()}},
 	}, config)
 	serveMetrics, err := s.listenMetrics(ctx, server)
 	if err != nil {
@@ -214,4 +215,12 @@ func (n *node) awaitOpen(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// withoutLedger says what goes on while Postgres is away: nothing, where an answer waits for it.
+func (s *serveCmd) withoutLedger() string {
+	if s.Durability == engine.DurabilityLedger.String() {
+		return ""
+	}
+	return "orders go on and wait for it, products can't be changed"
 }

@@ -44,7 +44,7 @@ type stores struct {
 // hot are the settings of the hot path and the drain.
 type hot struct {
 	RedisPrefix    string        `env:"REDIS_PREFIX" group:"Engine" help:"First part of every Redis key." default:"fs"`
-	LockTTL        int           `env:"LOCK_TTL" group:"Engine" help:"Milliseconds within which a buyer's second order of a product is refused; 0 = off." default:"5000"`
+	LockTTL        int           `env:"LOCK_TTL" group:"Engine" help:"Milliseconds within which a buyer's second order of a product, without an Idempotency-Key, is refused; 0 = off." default:"5000"`
 	RequestTimeout time.Duration `env:"REQUEST_TIMEOUT" group:"Engine" help:"Within which an order is decided." default:"2s"`
 	Durability     string        `env:"DURABILITY" group:"Engine" help:"What an answer promises where the request does not say: fast, replicated or ledger." default:"fast" enum:"fast,replicated,ledger"`
 	Replicas       int           `env:"REPLICAS" group:"Engine" help:"Redis replicas that an order of durability replicated must be on." default:"1"`

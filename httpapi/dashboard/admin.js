@@ -23,11 +23,11 @@ export function signIn(why, taken) {
   find("token-form").onsubmit = async (event) => {
     event.preventDefault();
     setToken(find("token").value.trim());
-    const scope = await scopeOf();
-    if (scope === "") {
+    const { scope, why } = await scopeOf();
+    if (!scope) {
       setToken("");
-      find("token").value = "";
-      find("token-error").textContent = "This token is not valid here.";
+      if (why === invalid) find("token").value = "";
+      find("token-error").textContent = why;
       return;
     }
     dialog.close();
@@ -41,14 +41,19 @@ export function signOut() {
   setToken("");
 }
 
+const invalid = "This token is not valid here.";
+
+// scopeOf tells what the token may, or why it may nothing.
 async function scopeOf() {
   const ask = async (path) => (await fetch(path, { headers: headers(), cache: "no-store" })).status;
   try {
     const status = await ask("orders/admin/metrics");
-    if (status === 200 || status >= 500) return "admin"; // a store that is away is no matter of the token
-    return (await ask("monitoring/metrics")) === 200 && Object.keys(headers()).length > 0 && status === 403 && !(await open()) ? "monitor" : "";
+    if (status === 200 || status >= 500) return { scope: "admin" }; // a store that is away is no matter of the token
+    if (status === 429) return { why: "Too many requests came from here: wait a moment, then sign in again." };
+    const looks = status === 403 && Object.keys(headers()).length > 0 && (await ask("monitoring/metrics")) === 200;
+    return looks && !(await open()) ? { scope: "monitor" } : { why: invalid };
   } catch {
-    return "";
+    return { why: "No answer. Try again." };
   }
 }
 

@@ -3,10 +3,13 @@
 import { big, clock, count, find, percent, put, rate, seconds, some, span } from "./format.js";
 import { connect } from "./connection.js";
 import { Chart } from "./charts.js";
-import { filter, setAdmin, setKnown, showLevels, showProducts } from "./products.js";
+import { filter, setAdmin, setAll, setKnown, showLevels, showProducts } from "./products.js";
 import { showHealth, showProblems, showRefusals } from "./system.js";
 import { change, signIn, signOut, toast } from "./admin.js";
 import { applyTheme, onThemeChange, toggleTheme } from "./theme.js";
+
+const adminButton = find("sign-in");
+const isAdmin = () => document.body.classList.contains("admin");
 
 const recentMs = 300_000; // of refusals that are counted
 const lagWarn = 1;
@@ -103,6 +106,7 @@ function showStock(m, at) {
 
 // showTotals takes the sums over all products, where only the first of them are listed.
 function showTotals(t) {
+  setAll(t.totalProducts);
   if (last && last.inventoryLevels === null) return;
   put(find("t-left"), big(t.totalCurrentStock));
   put(find("t-sold"), `of ${big(t.totalInitialStock)}; ${some(t.totalProducts, "product")}`);
@@ -135,44 +139,71 @@ const show = {
 };
 
 let lostAt = Date.now();
-let connected = false;
+let link = "connecting"; // or live, lost, locked: a token is wanted
+let asked = false; // for a token: whoever gave up is not asked again by itself
 
-function tellLink() {
-  if (connected) {
-    put(find("link-text"), "live");
-    return;
-  }
-  const text = last === null ? "connecting…" : `disconnected since ${clock(lostAt)} (${span((Date.now() - lostAt) / 1000)})`;
-  put(find("link-text"), text);
-}
+const linkWords = {
+  connecting: () => "connecting…",
+  live: () => "live",
+  lost: () => `disconnected since ${clock(lostAt)} (${span((Date.now() - lostAt) / 1000)})`,
+  locked: () => "signed out",
+};
+
+const tellLink = () => put(find("link-text"), linkWords[link]());
 setInterval(tellLink, 1000);
 
-function setConnected(now) {
-  if (connected && !now) {
+function showStatus(words, tone) {
+  put(find("status"), words);
+  find("status").className = "pill " + tone;
+}
+
+function setLink(now) {
+  if (link === "live" && now !== "live") {
     lostAt = Date.now();
     charts.forEach((c) => c.gap());
   }
-  connected = now;
-  document.body.classList.toggle("stale", !now);
-  if (!now) {
-    put(find("status"), "no answer");
-    find("status").className = "pill down";
-    if (last !== null) showProblems([`This server has not answered since ${clock(lostAt)}. What stands below is from then.`]);
-  }
+  link = now;
+  document.body.classList.toggle("stale", now !== "live");
+  document.body.classList.toggle("locked", now === "locked");
   tellLink();
 }
 
+function opened() {
+  setLink("live");
+  asked = false;
+  if (!isAdmin()) put(adminButton, "Admin");
+  showStatus("checking", "");
+  showProblems([]);
+}
+
+function closed() {
+  setLink("lost");
+  showStatus("no answer", "down");
+  const what = last === null ? "This server does not answer. Trying again…" : `This server has not answered since ${clock(lostAt)}. What stands below is from then.`;
+  showProblems([what]);
+}
+
+const whyToken = "These figures are shown to those who have a token with the scope monitor or admin.";
+function refused() {
+  setLink("locked");
+  showStatus("sign in", "degraded");
+  showProblems([`${whyToken} Press Sign in.`]);
+  setAdmin(null);
+  put(adminButton, "Sign in");
+  if (asked) return;
+  asked = true;
+  signIn(whyToken, signedIn);
+}
+
 const stream = connect({
-  open: () => setConnected(true),
-  closed: () => setConnected(false),
+  open: opened,
+  closed,
   message: (event, data) => show[event] && show[event](data),
-  refused: () => signIn("These figures are shown to those who have a token with the scope monitor or admin.", signedIn),
+  refused,
 });
 stream.ask("fetch-inventory-updates", 3000);
 stream.ask("fetch-health", 2000);
 stream.open();
-
-const adminButton = find("sign-in");
 
 function signedIn(scope) {
   if (scope === "admin") {
@@ -185,14 +216,15 @@ function signedIn(scope) {
 }
 
 function adminClicked() {
-  if (document.body.classList.contains("admin")) {
+  if (isAdmin()) {
     signOut();
     setAdmin(null);
     put(adminButton, "Admin");
+    asked = true;
     stream.again();
     return;
   }
-  signIn("An admin's token lets you change stock, and open and close sales.", signedIn);
+  signIn(link === "locked" ? whyToken : "An admin's token lets you change stock, and open and close sales.", signedIn);
 }
 
 function themeClicked() {

@@ -3,6 +3,7 @@
 const firstWaitMs = 500;
 const maxWaitMs = 5000;
 const silenceMs = 5000; // without an update, the connection is taken for lost
+const refusedWaitMs = 10_000; // where a token is wanted: somebody may change that without telling this page
 
 let token = ""; // of whoever signed in; in memory only
 
@@ -18,7 +19,8 @@ function address() {
   return url;
 }
 
-// connect keeps a connection. on has open(), message(event, data), closed(), and refused(), called where a token is wanted.
+// connect keeps a connection. on has open(), message(event, data), closed(), and refused(), called where a token is wanted,
+// again whenever that is found anew.
 export function connect(on) {
   let socket = null;
   let wait = firstWaitMs;
@@ -59,11 +61,14 @@ export function connect(on) {
       socket = null;
       mine.close();
       clocks.splice(0).forEach(clearInterval);
-      on.closed();
-      if (!opened && (await wantsToken())) {
+      const refused = !opened && (await wantsToken());
+      if (socket !== null) return; // somebody has signed in meanwhile
+      if (refused) {
         on.refused();
+        timer = setTimeout(open, refusedWaitMs);
         return;
       }
+      on.closed();
       timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
       wait = Math.min(maxWaitMs, wait * 2);
     };
@@ -89,7 +94,7 @@ export function connect(on) {
 // wantsToken tells why a WebSocket did not begin: browsers don't.
 async function wantsToken() {
   try {
-    const answer = await fetch("monitoring/metrics", { headers: headers(), cache: "no-store" });
+    const answer = await fetch("monitoring/metrics", { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(silenceMs) });
     return answer.status === 401 || answer.status === 403;
   } catch {
     return false;

@@ -6,8 +6,12 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 
 export const count = (n) => whole.format(n);
 
-// big writes what is read from afar: 1,234,567 units are 1.2M.
-export const big = (n) => (Math.abs(n) >= 100_000 ? short.format(n) : whole.format(n));
+// big writes what is read from afar: 1,234,567 units are 1.2M. It never says more than there is: 999,991 are 999.9K.
+export function big(n) {
+  if (Math.abs(n) < 100_000) return whole.format(n);
+  const unit = [1e12, 1e9, 1e6, 1e3].find((u) => Math.abs(n) >= u);
+  return short.format((Math.trunc((n * 10) / unit) * unit) / 10);
+}
 
 // rate writes a figure a second, or ms: one decimal below ten.
 export const rate = (n) => (n === null || n === undefined ? "–" : Math.abs(n) < 10 ? one.format(n) : big(n));

@@ -10,6 +10,7 @@ const rows = new Map(); // id -> row
 let admin = null; // what signs changes, if anybody has signed in
 let order = "";
 let note = "Waiting for the first figures.";
+let all = 0; // products that there are, where not all are listed; 0 = not known yet
 let unknown = ""; // why what is shown is old, if it is
 
 export function setAdmin(change) {
@@ -46,10 +47,14 @@ export function showProducts({ products, complete }) {
     order = ids.join();
     find("products").append(...ids.map((id) => rows.get(id).node));
   }
-  note = ids.length === 0 ? "There are no products yet." : complete ? "" : `The first ${ids.length} products by id are shown.`;
+  const of = all > ids.length ? ` of ${count(all)}` : "";
+  note = ids.length === 0 ? "There are no products yet." : complete ? "" : `The first ${ids.length}${of} products by id are shown, and looked through by Find.`;
   put(find("products-note"), unknown || note);
   filter();
 }
+
+// setAll takes how many products there are.
+export const setAll = (n) => (all = n);
 
 // setKnown says where nobody knows the stock, since when: what was known last stays, and is not taken for the present.
 export function setKnown(known, since) {

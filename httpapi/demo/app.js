@@ -171,16 +171,23 @@ function follow(product, order, ms) {
   find("orders").prepend(li);
   const placed = performance.now();
   let seen = order;
+  let answered = true; // the last look
 
   const pay = button("Pay", "primary pay", () => settle("confirm"));
   const giveBack = button("Give back", "give-back", () => settle("cancel"));
+
+  // held says for how long, where anybody knows.
+  function held() {
+    const left = Math.ceil((Date.parse(seen.expiresAt) - Date.now()) / 1000);
+    if (!answered) return `held until ${new Date(seen.expiresAt).toLocaleTimeString("en-GB")}, and nobody knows more just now`;
+    return left > 0 ? `held for ${left} s more` : "held, and its time is up";
+  }
 
   function show() {
     li.className = `order ${seen.status}${seen.durable ? " durable" : ""}`;
     const arrived = seen.durable ? " · in the ledger" : " · on its way to the ledger";
     if (seen.status === "pending") {
-      const left = Math.max(0, Math.ceil((Date.parse(seen.expiresAt) - Date.now()) / 1000));
-      how.textContent = `held for ${left} s more${arrived}`;
+      how.textContent = held() + arrived;
     } else {
       how.textContent = `${seen.status}, answered in ${ms} ms${arrived}`;
     }
@@ -189,17 +196,22 @@ function follow(product, order, ms) {
   }
 
   async function settle(action) {
-    const { ok, body } = await ask("POST", `orders/${order.orderId}/${action}`);
-    if (!ok) toast(body.detail);
+    try {
+      const { ok, body } = await ask("POST", `orders/${order.orderId}/${action}`);
+      if (!ok) toast(body.detail);
+    } catch {
+      toast("No answer. Pressing it again does no harm.");
+    }
     await look();
   }
 
   async function look() {
     try {
       const { ok, body } = await ask("GET", `orders/${order.orderId}`);
+      answered = ok;
       if (ok) seen = body;
     } catch {
-      // the next look may have an answer
+      answered = false; // the next look may be
     }
     show();
   }
