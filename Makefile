@@ -14,10 +14,10 @@ TEST_FLAGS := -timeout 20m -shuffle=on
 RACE       := $(if $(filter true,$(CI)),race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race test-faults test-faults-disk pictures lint cover bench build migrate up down clean deps test-deps
+.PHONY: help run test test-race test-faults test-faults-privileged pictures lint cover bench build migrate up down clean deps test-deps
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # exec leaves one process between make and the server's Ctrl-C.
 run: deps build ## run it here, with a Redis and a Postgres of its own
@@ -34,8 +34,12 @@ test-race: test-deps $(GOTESTSUM) ## run all tests with the race detector
 test-faults: test-deps ## break a running shop on purpose: SEED=, DURATION=10m
 	FAULTS_SEED=$(SEED) FAULTS_DURATION=$(or $(DURATION),10m) go test -count=1 -timeout 0 -v ./internal/faults
 
-test-faults-disk: test-deps ## fill Redis' disk in the middle of a sale; needs root, to mount a small one
-	go test -count=1 -timeout 10m -v -tags disk -run FullDisk ./internal/faults
+test-faults-privileged: ## the same with real networks and disks that lie, stall and fail; needs root and Linux: SEED=, DURATION=10m
+	@[ "$$(uname)" = Linux ] && [ "$$(id -u)" = 0 ] || \
+		{ echo "network namespaces and mounts need Linux and root: sudo make test-faults-privileged"; exit 1; }
+	@deploy/install-deps.sh netns
+	FAULTS_SEED=$(SEED) FAULTS_DURATION=$(or $(DURATION),10m) go test -count=1 -timeout 0 -v -tags privileged \
+		-run 'Network|Disk|Vanishes|Half|Silent' ./internal/faults
 
 pictures: test-deps ## take the pictures of the docs again, of a sale of a minute
 	go test -count=1 -timeout 10m -tags pictures -run Pictures ./cmd/flashsale

@@ -2,11 +2,12 @@
 # Installs the servers that are missing, on Debian and Ubuntu as root. Anywhere
 # else it does nothing: flashsale itself names the line to type.
 #
-#   install-deps.sh [test] [race]
+#   install-deps.sh [test] [race] [netns]
 #
 #   test  what tests look through, a browser, and what they check deploy/ with,
 #         promtool and docker-compose (without an engine)
 #   race  a C compiler, for the race detector
+#   netns ip, to set network namespaces up
 #
 # DEPS_DRY_RUN=1 prints what would be installed.
 set -eu
@@ -47,6 +48,9 @@ missing_packages() {
 	fi
 	if wants race "$@" && ! has gcc && ! has cc && ! has clang; then
 		echo gcc libc6-dev
+	fi
+	if wants netns "$@" && ! has ip; then
+		echo iproute2
 	fi
 }
 

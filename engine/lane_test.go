@@ -41,8 +41,15 @@ func newHeld(t *testing.T, config Config) *held {
 	h.taps.mu.Lock()
 	h.taps.hold = func(command []string) {
 		if isScript(command, &reserveScript) && command[0] == "EVALSHA" {
-			h.arrived <- batchOf(t, command)
-			<-h.release
+			select {
+			case h.arrived <- batchOf(t, command):
+			case <-t.Context().Done(): // failed: nobody asks any more, and the node could not end
+				return
+			}
+			select {
+			case <-h.release:
+			case <-t.Context().Done():
+			}
 		}
 	}
 	h.taps.mu.Unlock()

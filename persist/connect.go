@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,7 +21,22 @@ var sessionParams = map[string]string{
 	"lock_timeout":                        "5000",
 	"idle_in_transaction_session_timeout": "30000",
 	"timezone":                            "UTC",
+
+	// A machine that vanishes without a word (power, network) must not keep its sessions, and with them the lock of a
+	// partition's leader, for the two hours that a kernel grants: Postgres gives them up after silenceIdle and
+	// silenceProbes probes, or where data that it sent is not taken. On unix sockets these mean nothing.
+	"tcp_keepalives_idle":     strconv.Itoa(int(silenceIdle / time.Second)),
+	"tcp_keepalives_interval": strconv.Itoa(int(silenceInterval / time.Second)),
+	"tcp_keepalives_count":    strconv.Itoa(silenceProbes),
+	"tcp_user_timeout":        strconv.FormatInt((silenceIdle + silenceProbes*silenceInterval).Milliseconds(), 10),
 }
+
+// A connection on which nothing comes, not even to probes, is given up by either side after eight seconds.
+const (
+	silenceIdle     = 5 * time.Second
+	silenceInterval = time.Second
+	silenceProbes   = 3
+)
 
 // errAddress says that an address is none.
 var errAddress = errors.New("ledger address: neither a postgres:// URL nor a DSN such as host=… dbname=…")
@@ -35,6 +53,11 @@ func Connect(ctx context.Context, url string, partitions int) (*pgxpool.Pool, er
 	for name, value := range sessionParams {
 		config.ConnConfig.RuntimeParams[name] = value
 	}
+	dialer := net.Dialer{
+		Timeout:         config.ConnConfig.ConnectTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silenceIdle, Interval: silenceInterval, Count: silenceProbes},
+	}
+	config.ConnConfig.DialFunc = dialer.DialContext
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.MaxConns = int32(partitions + 1 + spareConns)
 	pool, err := pgxpool.NewWithConfig(ctx, config)

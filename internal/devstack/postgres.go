@@ -31,6 +31,7 @@ type privatePostgres struct {
 	dir     string              // service folder
 	owner   *syscall.Credential // nil: as ourselves
 	discard bool                // temporary data: no promise beyond this process
+	more    []string            // settings such as fsync=on, after ours
 	socket  string              // folder of the socket, set by prepare
 }
 
@@ -164,7 +165,7 @@ func (p *privatePostgres) argv() []string {
 			"fsync=on", "full_page_writes=on")
 	}
 	argv := []string{filepath.Join(p.program.path, "postgres"), "-D", p.data(), "-k", p.socket, "-p", postgresPort}
-	for _, setting := range settings {
+	for _, setting := range append(settings, p.more...) {
 		argv = append(argv, "-c", setting)
 	}
 	return argv

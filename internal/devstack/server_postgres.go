@@ -21,8 +21,8 @@ type PostgresServer struct {
 
 // NewServer starts a private Postgres on a copy of the seed, whatever
 // DATABASE_URL says. It survives Kill, not the machine: it does not wait for
-// disks. Close ends it.
-func (f *PostgresSeed) NewServer(ctx context.Context) (*PostgresServer, error) {
+// disks. Settings, such as "fsync=on", come after ours. Close ends it.
+func (f *PostgresSeed) NewServer(ctx context.Context, settings ...string) (*PostgresServer, error) {
 	found, tooOld := systemFinder(os.Getenv("PATH")).postgres(ctx)
 	if len(found) == 0 {
 		return nil, missingError(false, true, tooOld...)
@@ -32,16 +32,17 @@ func (f *PostgresSeed) NewServer(ctx context.Context) (*PostgresServer, error) {
 		return nil, err
 	}
 	s := &PostgresServer{dir: dir}
-	if err := s.begin(ctx, &found[0], f); err != nil {
+	if err := s.begin(ctx, &found[0], f, settings); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *PostgresServer) begin(ctx context.Context, p *program, seed *PostgresSeed) (err error) {
+func (s *PostgresServer) begin(ctx context.Context, p *program, seed *PostgresSeed, settings []string) (err error) {
 	if s.postgres, err = newPostgres(p, s.dir, true); err != nil {
 		return err
 	}
+	s.postgres.more = settings
 	if err := s.postgres.prepare(); err != nil {
 		return err
 	}

@@ -57,9 +57,7 @@ func (c *crowd) run(ctx context.Context, seed uint64) {
 func (c *crowd) buy(ctx context.Context, rng *rand.Rand) {
 	p := newPurchase(fmt.Sprintf("buyer-%d", c.next.Add(1)), c.site.products[rng.IntN(len(c.site.products))],
 		1+rng.Int64N(3), rng.IntN(2) == 0, modes[rng.IntN(len(modes))])
-	c.mu.Lock()
-	c.purchases = append(c.purchases, p)
-	c.mu.Unlock()
+	c.come(p)
 	if came := c.place(ctx, rng, p); came == no || p.orderID == "" {
 		pause(ctx, between(rng, 0, mostPatience))
 		return
@@ -74,6 +72,13 @@ func (c *crowd) buy(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
+// come counts a purchase among those that will be judged.
+func (c *crowd) come(p *purchase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.purchases = append(c.purchases, p)
+}
+
 func (c *crowd) anyNode(rng *rand.Rand) *node { return c.site.nodes[rng.IntN(len(c.site.nodes))] }
 
 // place repeats the order until its outcome is known or patience runs out. A no after an attempt that may have happened is
@@ -83,8 +88,7 @@ func (c *crowd) place(ctx context.Context, rng *rand.Rand, p *purchase) outcome 
 	if p.hold {
 		hold = fmt.Sprintf(`,"holdSeconds":%d`, 1+rng.IntN(maxHoldSeconds))
 	}
-	body := fmt.Sprintf(`{"productId":%q,"userId":%q,"quantity":%d,"durability":%q%s}`,
-		p.product, p.user, p.quantity, p.mode, hold)
+	body := p.body(hold)
 	came := no
 	for range maxAttempts {
 		status, a := c.anyNode(rng).post("/orders", body, "key-of-"+p.user)

@@ -3,5 +3,7 @@
 // end every order that anybody was told about is held against the ledger: none lost, none twice, none that nobody asked
 // for, and never more sold than there was (docs/durability.md).
 //
-// It has tests only: `make test` runs short plans, `make test-faults SEED=… DURATION=…` long ones.
+// It has tests only: `make test` runs short plans, `make test-faults SEED=… DURATION=…` long ones, and `make
+// test-faults-privileged`, as root, those on machines of their own (network namespaces) with disks that fill up, slow down
+// and fail.
 package faults

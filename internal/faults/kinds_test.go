@@ -15,8 +15,9 @@ import (
 // kind is a way to break the site. inject breaks it and returns what mends it again.
 type kind struct {
 	name   string
-	costs  loss // what it may cost
-	hits   part // what no other fault may hit at the same time
+	costs  loss          // what it may cost
+	hits   part          // what no other fault may hit at the same time
+	lasts  time.Duration // at the most; 0 = mostFault
 	inject func(s *site, rng *rand.Rand) (heal func())
 }
 
@@ -29,10 +30,11 @@ const (
 	aProcess
 	wayToRedis
 	wayToPostgres
+	wayToReplica
 )
 
-// kinds are all ways, harmless ones first. A plan draws from those that cost no more than it allows.
-var kinds = []kind{
+// serverKinds are ways to break servers and processes. A plan draws from those that cost no more than it allows.
+var serverKinds = []kind{
 	{name: "kill redis", hits: redisServer, inject: killRedis},
 	{name: "freeze redis", hits: redisServer, inject: freezeRedis},
 	{name: "redis out of memory", hits: redisServer, inject: exhaustRedis},
@@ -41,6 +43,13 @@ var kinds = []kind{
 	{name: "kill a process", hits: aProcess, inject: killNode},
 	{name: "stop a process", hits: aProcess, inject: stopNode},
 	{name: "freeze a process", hits: aProcess, inject: freezeNode},
+	{name: "promote the replica", hits: redisServer | wayToRedis | wayToReplica, costs: behind, inject: promote},
+	{name: "empty redis", hits: redisServer, costs: all, inject: emptyRedis},
+	{name: "kill redis and tear its file", hits: redisServer, costs: all, inject: tearRedis},
+}
+
+// linkKinds are ways to break the links of a process to its stores.
+var linkKinds = []kind{
 	{name: "cut a process from redis", hits: wayToRedis, inject: cutRedis},
 	{name: "cut a process from postgres", hits: wayToPostgres, inject: cutPostgres},
 	{name: "drop redis' replies", hits: wayToRedis, inject: poison(toRedis, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":300}}`)},
@@ -50,9 +59,6 @@ var kinds = []kind{
 	{name: "drop postgres' replies", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"drop","type":"timeout","stream":"downstream","attributes":{"timeout":500}}`)},
 	{name: "break postgres' replies off", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"limit","type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`)},
 	{name: "slow way to postgres", hits: wayToPostgres, inject: poison(toPostgres, `{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":100}}`)},
-	{name: "promote the replica", hits: redisServer | wayToRedis, costs: behind, inject: promote},
-	{name: "empty redis", hits: redisServer, costs: all, inject: emptyRedis},
-	{name: "kill redis and tear its file", hits: redisServer, costs: all, inject: tearRedis},
 }
 
 func killRedis(s *site, _ *rand.Rand) func() {
@@ -78,7 +84,7 @@ func promote(s *site, rng *rand.Rand) func() {
 	s.awaitReplica()
 	next.ask(s.t, "REPLICAOF", "NO", "ONE")
 	for _, i := range rng.Perm(len(s.nodes)) {
-		s.nodes[i].redis.lead(next.bridge.address())
+		s.nodes[i].lead(next)
 		pause(s.t.Context(), between(rng, 0, mostSplit))
 	}
 	s.redis, s.standby = next, old

@@ -19,31 +19,43 @@ const adminToken = "test-admin-token"
 
 // node is one `flashsale serve`, at the same address whenever it runs.
 type node struct {
-	t        testing.TB
-	base     string
-	env      []string
-	redis    *link
-	postgres *link
-	output   devtest.Output
+	t      testing.TB
+	base   string
+	at     place
+	client *http.Client // of buyers, who reach the process whatever becomes of its ways to the stores
+	env    []string
+	lead   func(to *store) // gives it another primary
+	output devtest.Output
+
+	// Its ways to the stores, where it has them over links.
+	redis, postgres *link
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-func newNode(t testing.TB, id int, redis, postgres *bridge, settings []string) *node {
+// newLinkedNode is a process with links of its own to the stores.
+func newLinkedNode(t testing.TB, id int, redis, postgres *bridge) *node {
+	t.Helper()
+	toRedis := newLink(t, linkName(id, "redis"), redis.address())
+	toPostgres := newLink(t, linkName(id, "postgres"), postgres.address())
+	n := newNode(t, id, toRedis.address(), toPostgres.address())
+	n.redis, n.postgres = toRedis, toPostgres
+	n.lead = func(to *store) { toRedis.lead(to.bridge.address()) }
+	return n
+}
+
+// newNode is a process that has its stores at two addresses, like 127.0.0.1:6379.
+func newNode(t testing.TB, id int, redis, postgres string) *node {
 	t.Helper()
 	port := devtest.FreePort(t)
-	n := &node{
-		t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port),
-		redis:    newLink(t, linkName(id, "redis"), redis.address()),
-		postgres: newLink(t, linkName(id, "postgres"), postgres.address()),
-	}
-	n.env = append([]string{
+	n := &node{t: t, base: fmt.Sprintf("http://127.0.0.1:%d", port), at: here, client: newClient(nil)}
+	n.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), fmt.Sprintf("PORT=%d", port), "ADMIN_TOKEN=" + adminToken,
-		"REDIS_URL=redis://" + n.redis.address(),
-		"DATABASE_URL=postgres://flashsale@" + n.postgres.address() + "/flashsale?sslmode=disable",
-	}, settings...)
+		"REDIS_URL=redis://" + redis, "DATABASE_URL=postgres://flashsale@" + postgres + "/flashsale?sslmode=disable",
+		"PARTITIONS=2", "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s",
+	}
 	t.Cleanup(func() {
 		n.kill()
 		if t.Failed() {
@@ -60,7 +72,7 @@ func (n *node) start() {
 	n.cmd = exec.Command(binary, "serve")
 	n.cmd.Env, n.cmd.Dir = n.env, n.t.TempDir()
 	n.cmd.Stdout, n.cmd.Stderr = &n.output, &n.output
-	require.NoError(n.t, n.cmd.Start())
+	require.NoError(n.t, n.at(n.cmd.Start))
 	ended := make(chan struct{})
 	n.ended = ended
 	go func(cmd *exec.Cmd) {

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ type plan struct {
 	duration time.Duration
 	worst    loss // that its faults may cost
 	only     string
+	kinds    []kind
 }
 
 const (
@@ -35,9 +37,9 @@ const (
 
 // newPlan takes seed and duration from the environment: FAULTS_SEED (any number; else a new one each time) and
 // FAULTS_DURATION. FAULTS_ONLY is a part of the names of the faults to draw from.
-func newPlan(t testing.TB, worst loss) plan {
+func newPlan(t testing.TB, worst loss, kinds ...[]kind) plan {
 	t.Helper()
-	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, worst: worst, only: os.Getenv("FAULTS_ONLY")}
+	p := plan{seed: rand.Uint64() >> 1, duration: defaultDuration, worst: worst, only: os.Getenv("FAULTS_ONLY"), kinds: slices.Concat(kinds...)}
 	if text := os.Getenv("FAULTS_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err, "FAULTS_SEED")
@@ -73,7 +75,7 @@ func (c costs) add(name string, took time.Duration) {
 func (c costs) String() string {
 	lines := make([]string, 0, len(c))
 	for name, of := range c {
-		lines = append(lines, fmt.Sprintf("  %-28s %3d times, sells again after %6.0f ms on average, %6.0f ms at the most", name, of.times,
+		lines = append(lines, fmt.Sprintf("  %-56s %3d times, sells again after %6.0f ms on average, %6.0f ms at the most", name, of.times,
 			float64(of.together.Milliseconds())/float64(of.times), float64(of.slowest.Milliseconds())))
 	}
 	slices.Sort(lines)
@@ -84,7 +86,7 @@ func (c costs) String() string {
 // and then a second one of another part before the first is mended.
 func (p *plan) run(s *site, c *crowd) costs {
 	rng := rand.New(rand.NewPCG(p.seed, 0))
-	drawn := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool {
+	drawn := slices.DeleteFunc(slices.Clone(p.kinds), func(k kind) bool {
 		return k.costs > p.worst || !strings.Contains(k.name, p.only)
 	})
 	require.NotEmpty(s.t, drawn, "FAULTS_ONLY")
@@ -114,7 +116,7 @@ func (p *plan) step(s *site, rng *rand.Rand, drawn []kind) (name string) {
 	others := slices.DeleteFunc(slices.Clone(drawn), func(k kind) bool { return k.hits&first.hits != 0 })
 	twice := rng.IntN(doubles) == 0 && len(others) > 0
 	heal := first.inject(s, rng)
-	pause(s.t.Context(), between(rng, leastFault, mostFault))
+	pause(s.t.Context(), between(rng, leastFault, first.longest()))
 	if !twice {
 		heal()
 		return first.name
@@ -128,6 +130,8 @@ func (p *plan) step(s *site, rng *rand.Rand, drawn []kind) (name string) {
 	}
 	return first.name + also + second.name
 }
+
+func (k kind) longest() time.Duration { return cmp.Or(k.lasts, mostFault) }
 
 func between(rng *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rng.Int64N(int64(most-least)))

@@ -50,6 +50,11 @@ func newPurchase(user, product string, quantity int64, hold bool, mode string) *
 	}
 }
 
+// body is the order as it is sent, with more members such as `,"holdSeconds":3`.
+func (p *purchase) body(more string) string {
+	return fmt.Sprintf(`{"productId":%q,"userId":%q,"quantity":%d,"durability":%q%s}`, p.product, p.user, p.quantity, p.mode, more)
+}
+
 // tell notes what was done and what came of it.
 func (p *purchase) tell(what string, came outcome, status int, code string) {
 	p.story = append(p.story, fmt.Sprintf("%s: %s (%d %s)", what, came, status, code))

@@ -20,24 +20,67 @@ type site struct {
 	t        testing.TB
 	redis    *store // the primary
 	standby  *store // its replica
-	postgres *devtest.PostgresServer
+	postgres *ledger
 	nodes    []*node
 	products []string
 	pool     *pgxpool.Pool // past all links, for the verdict
 }
 
-// store is a Redis, with an address over TCP for links to lead to and one for its replica.
+// place starts what lives there: here, or on a machine of a network of the test's own.
+type place func(start func() error) error
+
+func here(start func() error) error { return start() }
+
+// store is a Redis, with an address over TCP for its replica.
 type store struct {
 	*devtest.RedisServer
-	bridge *bridge
-	port   string
+	at         place
+	host, port string
+	bridge     *bridge // for links to lead to; nil on a machine of its own
 }
 
 func newStore(t testing.TB, settings ...string) *store {
 	t.Helper()
-	port := strconv.Itoa(devtest.FreePort(t))
-	server := devtest.Redis(t, append([]string{"bind 127.0.0.1", "port " + port, "repl-diskless-sync-delay 0", "appendfsync always"}, settings...)...)
-	return &store{RedisServer: server, bridge: newBridge(t, socketOf(server.URL())), port: port}
+	r := newStoreAt(t, here, "127.0.0.1", strconv.Itoa(devtest.FreePort(t)), settings...)
+	r.bridge = newBridge(t, socketOf(r.URL()))
+	return r
+}
+
+func newStoreAt(t testing.TB, at place, host, port string, settings ...string) *store {
+	t.Helper()
+	r := &store{at: at, host: host, port: port}
+	settings = append([]string{"bind " + host, "port " + port, "repl-diskless-sync-delay 0", "appendfsync always"}, settings...)
+	require.NoError(t, at(func() error {
+		r.RedisServer = devtest.Redis(t, settings...)
+		return nil
+	}))
+	return r
+}
+
+// Restart starts the server where it lives.
+func (r *store) Restart(ctx context.Context) error {
+	return r.at(func() error { return r.RedisServer.Restart(ctx) })
+}
+
+// ledger is a Postgres.
+type ledger struct {
+	*devtest.PostgresServer
+	at place
+}
+
+func newLedger(t testing.TB, at place, settings ...string) *ledger {
+	t.Helper()
+	l := &ledger{at: at}
+	require.NoError(t, at(func() error {
+		l.PostgresServer = devtest.Postgres(t, settings...)
+		return nil
+	}))
+	return l
+}
+
+// Restart starts the server where it lives.
+func (l *ledger) Restart(ctx context.Context) error {
+	return l.at(func() error { return l.PostgresServer.Restart(ctx) })
 }
 
 func socketOf(url string) string { return strings.TrimPrefix(url, "unix://") }
@@ -51,7 +94,7 @@ func (r *store) ask(t testing.TB, command ...string) string {
 
 // follow makes the server a replica of another.
 func (r *store) follow(t testing.TB, primary *store) {
-	r.ask(t, "REPLICAOF", "127.0.0.1", primary.port)
+	r.ask(t, "REPLICAOF", primary.host, primary.port)
 }
 
 // units of each product: little enough to sell out in a long run, so that refusals are tried too.
@@ -70,25 +113,31 @@ func newSite(t testing.TB, nodes int, products ...string) *site {
 // newSiteOn is newSite on a Redis with settings of its own.
 func newSiteOn(t testing.TB, nodes int, redis *store, products ...string) *site {
 	t.Helper()
-	s := &site{t: t, redis: redis, standby: newStore(t), postgres: devtest.Postgres(t), products: products}
-	s.standby.follow(t, s.redis)
+	s := &site{t: t, redis: redis, standby: newStore(t), postgres: newLedger(t, here), products: products}
 	postgres := newBridge(t, s.postgres.Socket())
 	for id := range nodes {
-		s.nodes = append(s.nodes, newNode(t, id, s.redis.bridge, postgres, []string{"PARTITIONS=2", "REQUEST_TIMEOUT=1s", "ORDER_GRACE=3s"}))
+		s.nodes = append(s.nodes, newLinkedNode(t, id, s.redis.bridge, postgres))
 	}
+	s.open()
+	return s
+}
+
+// open has the replica follow and the processes serve, and puts the products on sale.
+func (s *site) open() {
+	s.t.Helper()
+	s.standby.follow(s.t, s.redis)
 	s.awaitReplica()
 	for _, n := range s.nodes {
 		n.start()
-		devtest.Eventually(t, comeback, "the service to be ready", n.ready)
+		devtest.Eventually(s.t, comeback, "the service to be ready", n.ready)
 	}
 	var err error
-	s.pool, err = pgxpool.New(t.Context(), s.postgres.URL())
-	require.NoError(t, err)
-	t.Cleanup(s.pool.Close)
-	for _, id := range products {
+	s.pool, err = pgxpool.New(s.t.Context(), s.postgres.URL())
+	require.NoError(s.t, err)
+	s.t.Cleanup(s.pool.Close)
+	for _, id := range s.products {
 		s.product(id, unitsOfProduct)
 	}
-	return s
 }
 
 func (s *site) count(query string, args ...any) (n int64) {

@@ -24,10 +24,10 @@ func Redis(t testing.TB, settings ...string) *RedisServer {
 }
 
 // Postgres starts a private Postgres, whatever DATABASE_URL says; it ends with the test. It survives Kill, not the machine:
-// it does not wait for disks.
-func Postgres(t testing.TB) *PostgresServer {
+// it does not wait for disks. Settings come after ours: Postgres(t, "fsync=on").
+func Postgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
-	server, err := shared.seed.NewServer(t.Context())
+	server, err := shared.seed.NewServer(t.Context(), settings...)
 	return untilEnd(t, server, err)
 }
 
