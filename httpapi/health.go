@@ -40,10 +40,11 @@ const (
 
 // finding is what a check said.
 type finding struct {
-	name      string
-	detail    string // "" = it lives
-	meanwhile string // what goes on while it does not
-	took      time.Duration
+	name       string
+	detail     string // "" = it lives
+	ordersGoOn bool   // though it does not
+	meanwhile  string
+	took       time.Duration
 }
 
 // checksAge is for how long it is told again what the checks found: each takes a connection to a store, and anybody may ask.
@@ -93,7 +94,7 @@ func (s *Server) logCheck(name string, err error) {
 func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
 	start := time.Now()
 	err := probe(ctx, c.Probe)
-	f := finding{name: c.Name, meanwhile: c.Meanwhile, took: time.Since(start)}
+	f := finding{name: c.Name, ordersGoOn: c.OrdersGoOn, meanwhile: c.Meanwhile, took: time.Since(start)}
 	if s.opened.Load() && c.failing.Swap(err != nil) != (err != nil) { // before that, somebody else says what is waited for
 		s.logCheck(c.Name, err)
 	}

@@ -16,12 +16,14 @@ const maxHealthyLag = 10 * time.Second
 // problems say in words what is wrong; none = all is well.
 func problems(findings []finding, states []engine.PartitionState) []string {
 	var said []string
+	cause := false // why orders fail in all partitions has been said
 	for i := range findings {
 		if findings[i].detail != "" {
 			said = append(said, findings[i].sentence(sells(findings, states)))
+			cause = cause || !findings[i].ordersGoOn
 		}
 	}
-	said = append(said, troubles(states)...)
+	said = append(said, troubles(states, cause)...)
 	if _, orders, lag := waiting(states); lag > maxHealthyLag {
 		said = append(said, fmt.Sprintf("the ledger is %s orders behind, the oldest of them for %s seconds",
 			grouped(orders), grouped(int64(lag/time.Second))))
@@ -29,13 +31,13 @@ func problems(findings []finding, states []engine.PartitionState) []string {
 	return said
 }
 
-// sentence says of a check that fails what its subject does not do, and what goes on all the same.
+// sentence says of a check that fails what its subject does not do, and what that means for orders.
 func (f *finding) sentence(sells bool) string {
 	said := capitalised(f.name) + " " + f.detail
 	if f.detail == detailSilent {
 		said = capitalised(f.name) + " does not answer"
 	}
-	if sells && f.meanwhile != "" {
+	if f.meanwhile != "" && sells == f.ordersGoOn {
 		said += "; " + f.meanwhile
 	}
 	return said
@@ -48,18 +50,19 @@ func sells(findings []finding, states []engine.PartitionState) bool {
 		open = open || states[i].Open
 	}
 	for i := range findings {
-		open = open && (findings[i].detail == "" || findings[i].meanwhile != "")
+		open = open && (findings[i].detail == "" || findings[i].ordersGoOn)
 	}
 	return open
 }
 
 // troubles say what keeps partitions from taking orders, or did just now, once for all that it keeps: when Redis is away, it
-// is the same for each, and whoever reads it from afar has no time to compare.
-func troubles(states []engine.PartitionState) (said []string) {
+// is the same for each, and whoever reads it from afar has no time to compare. Where that has been said already, partitions that
+// are open have no trouble of their own.
+func troubles(states []engine.PartitionState, known bool) (said []string) {
 	var kinds []string
 	of := make(map[string][]string) // trouble -> partitions
 	for i := range states {
-		if trouble := troubleOf(&states[i]); trouble != "" {
+		if trouble := troubleOf(&states[i]); trouble != "" && (!known || !states[i].Open) {
 			if of[trouble] == nil {
 				kinds = append(kinds, trouble)
 			}

@@ -20,8 +20,8 @@ import (
 func TestHealthSaysWhatIsWrong(t *testing.T) {
 	var redis, postgres error
 	h := start(t, httpapi.Config{RequestTimeout: 20 * time.Millisecond, Clock: leaping()},
-		httpapi.Check{Name: "redis", Probe: func(context.Context) error { return redis }},
-		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }, Meanwhile: "orders wait"})
+		httpapi.Check{Name: "redis", Probe: func(context.Context) error { return redis }, Meanwhile: "no order is decided"},
+		httpapi.Check{Name: "postgres", Probe: func(context.Context) error { return postgres }, Meanwhile: "orders wait", OrdersGoOn: true})
 	all := map[int]string{0: "a", 1: "b", 2: "c", 3: "d"}
 	for name, c := range map[string]struct {
 		redis, postgres error
@@ -64,15 +64,19 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		},
 		"both are away": {
 			redis: errors.New("10.0.0.7"), postgres: errors.New("10.0.0.8"), status: "down",
-			problems: []any{"Redis does not work; the log says why", "Postgres does not work; the log says why"},
+			problems: []any{"Redis does not work; the log says why; no order is decided", "Postgres does not work; the log says why"},
 		},
 		"redis is silent, as its driver says it": {
-			redis: fmt.Errorf("read: %w", os.ErrDeadlineExceeded), status: "down", problems: []any{"Redis does not answer"},
+			redis: fmt.Errorf("read: %w", os.ErrDeadlineExceeded), status: "down", problems: []any{"Redis does not answer; no order is decided"},
+		},
+		"redis is silent, and so orders fail": {
+			redis: context.DeadlineExceeded, fault: map[int]string{1: "the last orders failed"}, status: "down",
+			problems: []any{"Redis does not answer; no order is decided"},
 		},
 		"redis fails, and more": {
 			redis: errors.New("10.0.0.7"), shut: map[int]string{3: "it is"}, lag: 11 * time.Second, status: "down",
 			problems: []any{
-				"Redis does not work; the log says why", "partition 3 is shut: it is",
+				"Redis does not work; the log says why; no order is decided", "partition 3 is shut: it is",
 				"the ledger is 44 orders behind, the oldest of them for 11 seconds",
 			},
 		},

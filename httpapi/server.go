@@ -66,8 +66,8 @@ type Check struct {
 	Name  string // "redis", "postgres"
 	Probe func(context.Context) error
 
-	// Meanwhile says in words what goes on while it fails: "orders go on, and wait for it". Empty: nothing does.
-	Meanwhile string
+	OrdersGoOn bool   // while it fails
+	Meanwhile  string // what that means for orders, in words; "" = nothing is said
 }
 
 // Deps are what the server asks.

@@ -148,7 +148,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 		return err
 	}
 	server := httpapi.New(httpapi.Deps{
-		Checks: []httpapi.Check{{Name: "redis", Probe: n.pingRedis}, {Name: "postgres", Probe: n.pingLedger, Meanwhile: s.withoutLedger()}},
+		Checks: []httpapi.Check{{Name: "redis", Probe: n.pingRedis, Meanwhile: "no order is decided"}, s.ledgerCheck(n)},
 	}, config)
 	serveMetrics, err := s.listenMetrics(ctx, server)
 	if err != nil {
@@ -217,10 +217,12 @@ func (n *node) awaitOpen(ctx context.Context) error {
 	return nil
 }
 
-// withoutLedger says what goes on while Postgres is away: nothing, where an answer waits for it.
-func (s *serveCmd) withoutLedger() string {
+// ledgerCheck asks Postgres, without which orders go on unless their answers wait for it.
+func (s *serveCmd) ledgerCheck(n *node) httpapi.Check {
 	if s.Durability == engine.DurabilityLedger.String() {
-		return ""
+		return httpapi.Check{Name: "postgres", Probe: n.pingLedger, Meanwhile: "orders wait for it, and fail"}
 	}
-	return "orders go on and wait for it, products can't be changed"
+	return httpapi.Check{
+		Name: "postgres", Probe: n.pingLedger, OrdersGoOn: true, Meanwhile: "orders go on and wait for it, products can't be changed",
+	}
 }

@@ -28,7 +28,7 @@ const charts = [
     { label: "p99", color: "p99", format: rate },
     { label: "p95", color: "p95", format: rate },
     { label: "p50", color: "p50", fill: true, format: rate },
-  ], { least: 5, format: (n) => String(Math.round(n * 10) / 10) }),
+  ], { least: 5, format: rate }),
   new Chart(find("c-ledger"), [
     { label: "orders", color: "ledger", fill: true, format: count },
   ], { least: 10, whole: true, format: (n) => big(n) }),

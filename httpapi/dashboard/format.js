@@ -13,8 +13,12 @@ export function big(n) {
   return short.format((Math.trunc((n * 10) / unit) * unit) / 10);
 }
 
-// rate writes a figure a second, or ms: one decimal below ten.
-export const rate = (n) => (n === null || n === undefined ? "–" : Math.abs(n) < 10 ? one.format(n) : big(n));
+// rate writes a figure a second, or ms: one decimal below ten. What is there is never written as 0.
+export function rate(n) {
+  if (n === null || n === undefined) return "–";
+  if (n > 0 && n < 0.05) return "<0.1";
+  return Math.abs(n) < 10 ? one.format(n) : big(n);
+}
 
 // some writes how many of a kind: 1 order, 2 orders.
 export const some = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;

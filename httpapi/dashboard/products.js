@@ -48,7 +48,7 @@ export function showProducts({ products, complete }) {
     find("products").append(...ids.map((id) => rows.get(id).node));
   }
   const of = all > ids.length ? ` of ${count(all)}` : "";
-  note = ids.length === 0 ? "There are no products yet." : complete ? "" : `The first ${ids.length}${of} products by id are shown, and looked through by Find.`;
+  note = ids.length === 0 ? "There are no products yet: POST /inventory makes one, flashsale products import many." : complete ? "" : `The first ${ids.length}${of} products by id are shown, and looked through by Find.`;
   put(find("products-note"), unknown || note);
   filter();
 }

@@ -103,8 +103,12 @@ function watchStock(id, left, tell) {
     if (source) return;
     source = new EventSource(`inventory/${encodeURIComponent(id)}/stream`);
     source.addEventListener("stock", ({ data }) => tell(JSON.parse(data)));
-    source.addEventListener("unavailable", () => (left.textContent = "Nobody knows just now"));
-    source.onerror = () => (left.textContent = "Connecting…");
+    const unknown = (words) => {
+      left.textContent = words;
+      left.className = "left";
+    };
+    source.addEventListener("unavailable", () => unknown("Nobody knows just now"));
+    source.onerror = () => unknown("Connecting…");
   }
   document.addEventListener("visibilitychange", follow);
   follow();
@@ -138,7 +142,8 @@ async function list() {
       showList(body);
     }
   } catch (failure) {
-    find("note").textContent = `${failure.message}. Trying again…`;
+    const why = failure.message.charAt(0).toUpperCase() + failure.message.slice(1);
+    find("note").textContent = `${why}, so this list may be old. Trying again…`;
   }
   setTimeout(list, listEveryMs);
 }
