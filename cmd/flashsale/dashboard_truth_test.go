@@ -57,7 +57,7 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 	require.NoError(t, s.redis.Pause())
 	b.awaitText("#t-left", `^\?$`)
 	b.awaitText("#t-sold", `^not known since [0-9:]{8}$`)
-	b.awaitText("#products-note", `^Redis or Postgres does not say what is left. What stands here is of [0-9:]{8}.$`)
+	b.awaitText("#products-note", `^What is left is not known just now. What stands here is of [0-9:]{8}.$`)
 	b.awaitText("#problems", "Redis does not answer")
 	require.NoError(t, s.redis.Resume())
 	b.awaitText("#t-left", "^1,009$")

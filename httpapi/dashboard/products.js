@@ -59,7 +59,7 @@ export const setAll = (n) => (all = n);
 // setKnown says where nobody knows the stock, since when: what was known last stays, and is not taken for the present.
 export function setKnown(known, since) {
   const from = since === null ? "" : ` What stands here is of ${clock(since)}.`;
-  unknown = known ? "" : `Redis or Postgres does not say what is left.${from}`;
+  unknown = known ? "" : `What is left is not known just now.${from}`;
   find("stock").classList.toggle("unknown", !known);
   put(find("products-note"), unknown || note);
 }

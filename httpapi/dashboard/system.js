@@ -13,16 +13,17 @@ export function showHealth(health) {
   const status = find("status");
   put(status, health.status);
   status.className = "pill " + health.status;
-  showProblems(health.problems);
+  showProblems(health.problems, health.status === "degraded");
   put(find("version"), health.version);
   find("checks").replaceChildren(...health.checks.map(check));
   find("partitions").replaceChildren(...health.partitions.map(partition));
   showReconciliation(health.reconciliation);
 }
 
-// showProblems says what is wrong, a line each; a reader of the screen is told when it changes.
-export function showProblems(problems) {
+// showProblems says what is wrong, a line each, mildly where orders go on; a reader of the screen is told when it changes.
+export function showProblems(problems, mild = false) {
   const box = find("problems");
+  box.classList.toggle("mild", mild);
   box.hidden = problems.length === 0;
   if ([...box.children].map((p) => p.textContent).join() !== problems.join()) {
     box.replaceChildren(...problems.map((text) => element("p", "", text)));
