@@ -32,7 +32,7 @@ func (s *stack) flush(t testing.TB, n *node) {
 	c := client(t, s.redisURL)
 	require.NoError(t, c.Do(t.Context(), c.B().Flushall().Build()).Error())
 	eventually(t, "a rebuild", func() bool { return n.State(p).Epoch.Number > before })
-	n.awaitOpen(t)
+	n.AwaitOpen(t)
 }
 
 func TestAKeyOfADeadOrderOutlivesRedis(t *testing.T) {

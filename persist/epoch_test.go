@@ -65,7 +65,7 @@ func TestAnEmptiedRedisIsRebuiltFromTheLedger(t *testing.T) {
 
 	_, err = n.buy("lamp", "ann", 1)
 	require.ErrorIs(t, err, engine.ErrLimitExceeded, "what a buyer had is known again")
-	n.awaitOpen(t)
+	n.AwaitOpen(t)
 	_, err = n.buy("sofa", "ann", 1)
 	require.ErrorIs(t, err, engine.ErrSaleInactive, "the terms are known again")
 	stock, found, err := n.Stock(t.Context(), "lamp")

@@ -74,7 +74,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 		})
 		require.NoError(t, redis.Kill())
 		require.NoError(t, redis.Restart(t.Context()))
-		n.awaitOpen(t)
+		n.AwaitOpen(t)
 	}
 	accepted := stop()
 	require.Positive(t, accepted)

@@ -36,7 +36,7 @@ func TestAHoldGoesOnAfterARebuild(t *testing.T) {
 		stock, found, err := n.Stock(t.Context(), "lamp")
 		return err == nil && found && stock.Held > 0
 	})
-	n.awaitOpen(t)
+	n.AwaitOpen(t)
 	require.Equal(t, kept.Order.ID, n.hold(t, "lamp", "ann", "k", 2, time.Minute).Order.ID, "the key is known again")
 	confirm := engine.NewTransition()
 	confirm.ID, confirm.Action, confirm.Quantity = kept.ID, engine.ActionConfirm, 1

@@ -1,7 +1,6 @@
 package persist_test
 
 import (
-	"context"
 	"os"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"flashsale/engine"
 	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
+	"flashsale/persist/persisttest"
 )
 
 func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
@@ -22,9 +22,9 @@ const patience = 20 * time.Second
 
 // node is one flashsale process without its HTTP front end.
 type node struct {
-	*engine.Engine
+	*persisttest.Process
 	store *persist.Store
-	stop  func() // as at SIGTERM: waits until the process has drained and ended
+	stop  func() // as at SIGTERM
 }
 
 // stack is a Redis and a ledger that nodes share.
@@ -36,19 +36,7 @@ type stack struct {
 	keeper   persist.KeeperConfig
 }
 
-// newLedger returns the URL of a migrated ledger of its own.
-func newLedger(t testing.TB) string {
-	return devtest.DatabaseFrom(t, "flashsale_persist", func(url string) error {
-		ctx := context.Background()
-		pool, err := persist.Connect(ctx, url, 1)
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
-		_, err = persist.MigrateUp(ctx, pool)
-		return err
-	})
-}
+func newLedger(t testing.TB) string { return persisttest.Ledger(t) }
 
 func newStack(t testing.TB, redisURL string) *stack {
 	t.Helper()
@@ -57,76 +45,23 @@ func newStack(t testing.TB, redisURL string) *stack {
 	return s
 }
 
-func connect(t testing.TB, url string) *pgxpool.Pool {
-	t.Helper()
-	pool, err := persist.Connect(t.Context(), url, 2)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	return pool
-}
+func connect(t testing.TB, url string) *pgxpool.Pool { return persisttest.Connect(t, url, 2) }
 
-func client(t testing.TB, url string) rueidis.Client {
-	t.Helper()
-	c, err := engine.Connect(t.Context(), url)
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return c
-}
+func client(t testing.TB, url string) rueidis.Client { return persisttest.Client(t, url) }
 
 // start runs a node until the test ends or its stop is called, and waits until it takes orders.
 func (s *stack) start(t testing.TB) *node {
 	t.Helper()
 	n := s.startShut(t)
-	n.awaitOpen(t)
+	n.AwaitOpen(t)
 	return n
 }
 
 // startShut runs a node without waiting for anything.
 func (s *stack) startShut(t testing.TB) *node {
 	t.Helper()
-	e, err := engine.New(client(t, s.redisURL), s.config)
-	require.NoError(t, err)
-	pool := connect(t, s.dbURL)
-	require.NoError(t, persist.EnsurePartitions(t.Context(), pool, e.Partitions()))
-	require.NoError(t, e.ClaimKeyspace(t.Context()))
-	keeper := persist.NewKeeper(pool, e, s.keeper)
-
-	lanes := run(t, e.Run)
-	ledger := run(t, keeper.Run)
-	n := &node{Engine: e, store: persist.NewStore(pool, e)}
-	n.store.WatchDrain(keeper)
-	n.stop = func() { lanes(); ledger() }
-	t.Cleanup(n.stop)
-	return n
-}
-
-// run starts a service and returns what stops it and waits for its end. It may be called more than once.
-func run(t testing.TB, service func(context.Context) error) func() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := service(ctx); err != nil {
-			t.Errorf("service ended: %v", err)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-// awaitOpen waits until every partition takes orders.
-func (n *node) awaitOpen(t testing.TB) {
-	t.Helper()
-	eventually(t, "all partitions open", func() bool {
-		for p := range n.Partitions() {
-			if !n.State(p).Open {
-				return false
-			}
-		}
-		return true
-	})
+	p := persisttest.Start(t, s.redisURL, s.dbURL, s.config, s.keeper)
+	return &node{Process: p, store: p.Store, stop: p.Stop}
 }
 
 // eventually polls until a condition holds, and fails the test if it does not within patience.
@@ -137,17 +72,11 @@ func eventually(t testing.TB, what string, holds func() bool) {
 
 func (n *node) product(t testing.TB, id string, units int64, terms engine.Terms) engine.Product {
 	t.Helper()
-	p := engine.NewProduct{Product: engine.Product{ID: id, Name: id, Terms: terms}, Actor: "test"}
-	p.Stock.Initial = units
-	made, err := n.store.CreateProduct(t.Context(), p)
-	require.NoError(t, err)
-	return made
+	return n.Product(t, id, units, terms)
 }
 
 func (n *node) buy(product, user string, quantity int64) (*engine.Reservation, error) {
-	r := engine.NewReservation()
-	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity = n.NewOrderID(product, now), product, user, quantity
+	r, now := n.Reservation(product, user, quantity)
 	return r, n.Reserve(r, now)
 }
 

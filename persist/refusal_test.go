@@ -42,7 +42,7 @@ func TestTheLedgerRefusesMoreSalesThanStock(t *testing.T) {
 		again, _ := s.epochOf(t, n.PartitionOf("lamp"))
 		return again == epoch+1
 	})
-	n.awaitOpen(t)
+	n.AwaitOpen(t)
 	require.EqualValues(t, 3, s.count(t, `SELECT sold FROM products WHERE id = 'lamp'`))
 	for i, id := range bought {
 		view, err := n.store.Order(t.Context(), id)

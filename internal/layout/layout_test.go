@@ -54,8 +54,14 @@ var forbiddenModules = map[string][]string{
 // devtest is where real servers meet the testing package, which would bring its flags and its weight into the binary.
 const devtest = "internal/devstack/devtest"
 
-// testOnly are packages for test files, and for devtest.
-var testOnly = []string{"testing", "github.com/stretchr/testify", "github.com/getkin/kin-openapi", "github.com/chromedp", module + "/" + devtest}
+// persisttest is a ledger with processes on it, for tests of more than one package.
+const persisttest = "persist/persisttest"
+
+// forTests are folders whose files count as tests though their names do not end so.
+var forTests = []string{devtest, persisttest}
+
+// testOnly are packages for test files, and for those that are there for them.
+var testOnly = []string{"testing", "github.com/stretchr/testify", "github.com/getkin/kin-openapi", "github.com/chromedp", module + "/" + devtest, module + "/" + persisttest}
 
 // source is one Go file.
 type source struct {
@@ -69,7 +75,9 @@ func (s source) top() string {
 	return top
 }
 
-func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
+func (s source) isTest() bool {
+	return strings.HasSuffix(s.path, "_test.go") || slices.Contains(forTests, path.Dir(s.path))
+}
 
 func (s source) line(at token.Pos) int { return s.files.Position(at).Line }
 
@@ -146,7 +154,7 @@ func refused(s source, imported string) string {
 			return s.top() + " declares the interface it needs instead"
 		}
 	}
-	if !s.isTest() && path.Dir(s.path) != devtest && slices.ContainsFunc(testOnly, func(p string) bool { return within(imported, p) }) {
+	if !s.isTest() && slices.ContainsFunc(testOnly, func(p string) bool { return within(imported, p) }) {
 		return "only test files may"
 	}
 	own, ours := strings.CutPrefix(imported, module+"/")
@@ -199,6 +207,9 @@ func TestRefused(t *testing.T) {
 		{"internal/devstack/stack.go", "testing/fstest", true},
 		{"internal/devstack/stack.go", "flashsale/internal/devstack/devtest", true},
 		{"internal/devstack/devtest/servers.go", "testing", false},
+		{"persist/persisttest/process.go", "flashsale/internal/devstack/devtest", false},
+		{"persist/reconcile/node_test.go", "flashsale/persist/persisttest", false},
+		{"persist/store.go", "flashsale/persist/persisttest", true},
 	}
 	for _, test := range tests {
 		t.Run(test.path+" imports "+test.imported, func(t *testing.T) {

@@ -64,7 +64,7 @@ func TestWhatWasRepairedBeforeARefusalIsCounted(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "midway", 2)
 	s.tell(t, `UPDATE partitions SET cancelled_orders = cancelled_orders + 4`)
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test", Apply: true})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test", Apply: true})
 	defer r.Close()
 	report, err := r.Compare(t.Context())
 	require.NoError(t, err)

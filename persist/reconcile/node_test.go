@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/engine"
 	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
+	"flashsale/persist/persisttest"
 	"flashsale/persist/reconcile"
 )
 
@@ -23,11 +22,7 @@ const patience = 30 * time.Second
 
 // shop is one flashsale process without its HTTP front end, on a Redis keyspace and a ledger of its own.
 type shop struct {
-	*engine.Engine
-	store  *persist.Store
-	pool   *pgxpool.Pool
-	redis  rueidis.Client
-	stop   func() // waits until it has drained and ended
+	*persisttest.Process
 	second *engine.Engine
 }
 
@@ -36,40 +31,16 @@ const grace = 300 * time.Millisecond
 
 func newShop(t testing.TB, prefix string, partitions int) *shop {
 	t.Helper()
-	url := devtest.DatabaseFrom(t, "flashsale_reconcile", func(url string) error {
-		ctx := context.Background()
-		pool, err := persist.Connect(ctx, url, 1)
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
-		_, err = persist.MigrateUp(ctx, pool)
-		return err
-	})
-	pool, err := persist.Connect(t.Context(), url, partitions)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	client, err := engine.Connect(t.Context(), devtest.SharedRedis(t))
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
 	config := engine.Config{Prefix: prefix, Partitions: partitions, Timeout: 5 * time.Second, LateConfirm: time.Minute, MaxExtensions: 3}
-	e, err := engine.New(client, config)
+	p := persisttest.Start(t, devtest.SharedRedis(t), persisttest.Ledger(t), config, persist.KeeperConfig{OrderGrace: grace})
+	second, err := engine.New(p.Redis, config)
 	require.NoError(t, err)
-	second, err := engine.New(client, config)
-	require.NoError(t, err)
-	require.NoError(t, persist.EnsurePartitions(t.Context(), pool, partitions))
-	require.NoError(t, e.ClaimKeyspace(t.Context()))
-	keeper := persist.NewKeeper(pool, e, persist.KeeperConfig{OrderGrace: grace})
-	s := &shop{Engine: e, store: persist.NewStore(pool, e), pool: pool, redis: client, second: second}
-	lanes, ledger := run(t, e.Run), run(t, keeper.Run)
-	s.stop = func() { lanes(); ledger() }
+	s := &shop{Process: p, second: second}
 	t.Cleanup(func() {
-		s.stop()
+		s.Stop()
 		s.dropKeys(t)
 	})
-	for partition := range partitions {
-		devtest.Eventually(t, patience, "a partition to open", func() bool { return e.State(partition).Open })
-	}
+	p.AwaitOpen(t)
 	return s
 }
 
@@ -85,40 +56,20 @@ func (s *shop) keys(t testing.TB, partition int) engine.Keys {
 	t.Helper()
 	var epoch engine.Epoch
 	const query = `SELECT epoch, namespace FROM partitions WHERE partition = $1`
-	require.NoError(t, s.pool.QueryRow(context.Background(), query, partition).Scan(&epoch.Number, &epoch.Namespace))
+	require.NoError(t, s.Pool.QueryRow(context.Background(), query, partition).Scan(&epoch.Number, &epoch.Namespace))
 	keys, err := s.EpochKeys(partition, epoch)
 	require.NoError(t, err)
 	return keys
 }
 
-// run starts a service and returns what stops it and waits for its end. It may be called more than once.
-func run(t testing.TB, service func(context.Context) error) func() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := service(ctx); err != nil {
-			t.Errorf("service ended: %v", err)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
 func (s *shop) product(t testing.TB, id string, units int64) {
 	t.Helper()
-	p := engine.NewProduct{Product: engine.Product{ID: id, Name: id, Terms: engine.Terms{Active: true}}, Actor: "test"}
-	p.Stock.Initial = units
-	_, err := s.store.CreateProduct(t.Context(), p)
-	require.NoError(t, err)
+	s.Product(t, id, units, engine.Terms{Active: true})
 }
 
 func (s *shop) order(product, user string, quantity int64, holdFor time.Duration) (engine.OrderID, error) {
-	r := engine.NewReservation()
-	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity, r.HoldMs = s.NewOrderID(product, now), product, user, quantity, holdFor.Milliseconds()
+	r, now := s.Reservation(product, user, quantity)
+	r.HoldMs = holdFor.Milliseconds()
 	return r.ID, s.Reserve(r, now)
 }
 
@@ -139,7 +90,7 @@ func (s *shop) hold(t testing.TB, product, user string, quantity int64) engine.O
 func (s *shop) settle(ctx context.Context, id engine.OrderID, action engine.Action, quantity int64) error {
 	x := engine.NewTransition()
 	x.ID, x.Action, x.Quantity = id, action, quantity
-	return s.store.Settle(ctx, x)
+	return s.Store.Settle(ctx, x)
 }
 
 // drained waits until the ledger has everything and the orders that are over have left Redis.
@@ -148,7 +99,7 @@ func (s *shop) drained(t testing.TB) {
 	for partition := range s.Partitions() {
 		keys := s.keys(t, partition)
 		devtest.Eventually(t, patience, "the log to be drained and trimmed", func() bool {
-			n, err := s.redis.Do(t.Context(), s.redis.B().Xlen().Key(keys.Log).Build()).AsInt64()
+			n, err := s.Redis.Do(t.Context(), s.Redis.B().Xlen().Key(keys.Log).Build()).AsInt64()
 			return err == nil && n == 0
 		})
 	}
@@ -157,19 +108,19 @@ func (s *shop) drained(t testing.TB) {
 // say gives Redis a command, as somebody would who should not.
 func (s *shop) say(t testing.TB, command string, args ...string) {
 	t.Helper()
-	require.NoError(t, s.redis.Do(t.Context(), s.redis.B().Arbitrary(command).Args(args...).Build()).Error())
+	require.NoError(t, s.Redis.Do(t.Context(), s.Redis.B().Arbitrary(command).Args(args...).Build()).Error())
 }
 
 // tell gives the ledger a statement, as somebody would who should not.
 func (s *shop) tell(t testing.TB, sql string, args ...any) {
 	t.Helper()
-	_, err := s.pool.Exec(t.Context(), sql, args...)
+	_, err := s.Pool.Exec(t.Context(), sql, args...)
 	require.NoError(t, err)
 }
 
 func (s *shop) count(t testing.TB, sql string, args ...any) (n int64) {
 	t.Helper()
-	require.NoError(t, s.pool.QueryRow(t.Context(), sql, args...).Scan(&n))
+	require.NoError(t, s.Pool.QueryRow(t.Context(), sql, args...).Scan(&n))
 	return n
 }
 
@@ -177,7 +128,7 @@ func (s *shop) count(t testing.TB, sql string, args ...any) (n int64) {
 func (s *shop) reconcile(t testing.TB, config reconcile.Config) reconcile.Report {
 	t.Helper()
 	config.Actor = "test"
-	r := reconcile.New(s.pool, s.second, config)
+	r := reconcile.New(s.Pool, s.second, config)
 	defer r.Close()
 	report, err := r.Run(t.Context())
 	require.NoError(t, err)
@@ -187,7 +138,7 @@ func (s *shop) reconcile(t testing.TB, config reconcile.Config) reconcile.Report
 // requireInvariants holds the shop against invariants 1 and 2.
 func (s *shop) requireInvariants(t testing.TB) {
 	t.Helper()
-	products, err := s.store.Products(t.Context(), "", 1000)
+	products, err := s.Store.Products(t.Context(), "", 1000)
 	require.NoError(t, err)
 	for i := range products {
 		stock := products[i].Stock

@@ -68,7 +68,7 @@ func TestRowsOfAProductThatTheLedgerLost(t *testing.T) {
 	require.Contains(t, f.Ledger, "has no such product, but orders of it: 2 sold, 1 held")
 	require.Contains(t, f.Repair, "by hand: flashsale reconcile --rebuild --partition 0, then make the product sofa again with at least 3 units, then --apply")
 
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test"})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test"})
 	defer r.Close()
 	_, err := r.Rebuild(t.Context(), 0, false)
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestARowOfAProductThatNeverWas(t *testing.T) {
 	s.reconcile(t, reconcile.Config{Apply: true}) // what follows of it is put right: how many orders there are
 	f := s.only(t, reconcile.Phantom, true)
 	require.Contains(t, f.Repair, "or, if nobody was sold these, mark its rows in orders failed")
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test"})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test"})
 	defer r.Close()
 	_, err := r.Rebuild(t.Context(), 0, false) // something had Redis learn of eve meanwhile
 	require.NoError(t, err)

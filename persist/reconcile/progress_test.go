@@ -19,7 +19,7 @@ func TestALedgerThatStandsStillIsNotCalledClean(t *testing.T) {
 	s.product(t, "lamp", 20)
 	s.buy(t, "lamp", "ann", 1)
 	s.drained(t)
-	tx, err := s.pool.Begin(t.Context())
+	tx, err := s.Pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer tx.Rollback(context.WithoutCancel(t.Context()))
 	_, err = tx.Exec(t.Context(), `SELECT 1 FROM partitions FOR UPDATE`) // every commit of a drain waits
@@ -27,7 +27,7 @@ func TestALedgerThatStandsStillIsNotCalledClean(t *testing.T) {
 	s.buy(t, "lamp", "ben", 1)
 	s.buy(t, "lamp", "cem", 1)
 
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test", Patience: 200 * time.Millisecond})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test", Patience: 200 * time.Millisecond})
 	defer r.Close()
 	report, err := r.Run(t.Context())
 	require.ErrorIs(t, err, reconcile.ErrUnknown)

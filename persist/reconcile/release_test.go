@@ -8,6 +8,7 @@ import (
 	"flashsale/engine"
 	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
+	"flashsale/persist/persisttest"
 	"flashsale/persist/reconcile"
 )
 
@@ -24,12 +25,9 @@ UPDATE orders SET epoch = 1`,
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, "release-"+name, 1)
-			beside := &shop{Engine: s.second, store: persist.NewStore(s.pool, s.second), pool: s.pool}
-			lanes := run(t, beside.Run)
-			ledger := run(t, persist.NewKeeper(s.pool, beside.Engine, persist.KeeperConfig{OrderGrace: grace}).Run)
-			t.Cleanup(func() { lanes(); ledger() })
+			beside := &shop{Process: persisttest.Run(t, s.Pool, s.Redis, s.second, persist.KeeperConfig{OrderGrace: grace})}
 			s.product(t, "lamp", 20)
-			r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test"})
+			r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test"})
 			defer r.Close()
 			opens := func(one *shop, epoch uint64) {
 				t.Helper()

@@ -9,6 +9,7 @@ import (
 	"flashsale/engine"
 	"flashsale/internal/devstack/devtest"
 	"flashsale/persist"
+	"flashsale/persist/persisttest"
 	"flashsale/persist/reconcile"
 )
 
@@ -106,7 +107,7 @@ func TestADeadHoldIsBroughtBackAfterARebuild(t *testing.T) {
 	id := s.hold(t, "lamp", "poison", 2)
 	devtest.Eventually(t, patience, "the letter", func() bool { return s.count(t, `SELECT count(*) FROM dead_letters`) == 1 })
 	s.tell(t, `ALTER TABLE orders DROP CONSTRAINT no_poison`)
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test"})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test"})
 	defer r.Close()
 	_, err := r.Rebuild(t.Context(), 0, false)
 	require.NoError(t, err)
@@ -130,7 +131,7 @@ func TestARunThatCannotTellSaysSo(t *testing.T) {
 	s := newShop(t, "untold", 1)
 	s.product(t, "lamp", 20)
 	s.tell(t, `UPDATE partitions SET operator_hold = 'nobody knows'`)
-	r := reconcile.New(s.pool, s.second, reconcile.Config{Actor: "test", Patience: time.Millisecond})
+	r := reconcile.New(s.Pool, s.second, reconcile.Config{Actor: "test", Patience: time.Millisecond})
 	defer r.Close()
 	report, err := r.Run(t.Context())
 	require.ErrorIs(t, err, reconcile.ErrUnknown)
@@ -144,8 +145,8 @@ func TestARunThatCannotTellSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "nobody knows", done.Released)
 	require.Empty(t, s.reconcile(t, reconcile.Config{}).Findings)
-	watch := persist.NewReconcileWatch(s.pool, nil)
-	defer run(t, watch.Run)()
+	watch := persist.NewReconcileWatch(s.Pool, nil)
+	defer persisttest.Serve(t, watch.Run)()
 	devtest.Eventually(t, patience, "the watch to see the last run", func() bool {
 		last, ok := watch.Last()
 		return ok && last.Outcome == engine.ReconciledClean

@@ -70,7 +70,7 @@ func (r *rush) buyer(ctx context.Context, seed uint64) {
 func (r *rush) extend(ctx context.Context, id engine.OrderID) error {
 	x := engine.NewTransition()
 	x.ID, x.Action, x.HoldFor = id, engine.ActionExtend, 400*time.Millisecond
-	return r.store.Settle(ctx, x)
+	return r.Store.Settle(ctx, x)
 }
 
 func (r *rush) shopkeeper(ctx context.Context) {
@@ -84,7 +84,7 @@ func (r *rush) shopkeeper(ctx context.Context) {
 			limit := int64(1000 + i)
 			change = engine.ProductChange{PerUserLimit: &limit, Actor: "test"}
 		}
-		_, err := r.store.ChangeProduct(ctx, r.products[i%len(r.products)], change)
+		_, err := r.Store.ChangeProduct(ctx, r.products[i%len(r.products)], change)
 		if ctx.Err() == nil {
 			r.fail(err)
 		}

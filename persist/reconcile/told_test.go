@@ -18,7 +18,7 @@ func (s *shop) orderAs(mode engine.Durability, product, user, key string, quanti
 	r := engine.NewReservation()
 	now := time.Now()
 	r.ID, r.Product, r.User, r.Quantity, r.Durability, r.Key = s.NewOrderID(product, now), product, user, quantity, mode, key
-	return r, persist.NewReserver(s.store).Reserve(r, now)
+	return r, persist.NewReserver(s.Store).Reserve(r, now)
 }
 
 func requireCode(t *testing.T, code engine.Code, err error) {
@@ -54,7 +54,7 @@ func TestWhatWasToldNoIsNotRevived(t *testing.T) {
 		"a look at the order": func(t *testing.T, s *shop) engine.OrderID {
 			id := s.buy(t, "lamp", "poison", 2)
 			s.awaitLetter(t)
-			view, err := s.store.Order(t.Context(), id)
+			view, err := s.Store.Order(t.Context(), id)
 			require.NoError(t, err)
 			require.Equal(t, engine.StatusFailed, view.Status)
 			return id
@@ -62,7 +62,7 @@ func TestWhatWasToldNoIsNotRevived(t *testing.T) {
 		"the orders of a user": func(t *testing.T, s *shop) engine.OrderID {
 			id := s.buy(t, "lamp", "poison", 2)
 			s.awaitLetter(t)
-			page, err := s.store.OrdersOf(t.Context(), "poison", engine.OrderPlace{}, 10)
+			page, err := s.Store.OrdersOf(t.Context(), "poison", engine.OrderPlace{}, 10)
 			require.NoError(t, err)
 			require.Equal(t, engine.StatusFailed, page.Orders[0].Status)
 			return id
@@ -73,7 +73,7 @@ func TestWhatWasToldNoIsNotRevived(t *testing.T) {
 			s.tell(t, `ALTER TABLE orders DROP CONSTRAINT no_poison, ADD CONSTRAINT no_poison CHECK (status <> 'confirmed') NOT VALID`)
 			x := engine.NewTransition()
 			x.ID, x.Action, x.Durability = id, engine.ActionConfirm, engine.DurabilityLedger
-			require.ErrorIs(t, s.store.Settle(t.Context(), x), engine.ErrInvalidState)
+			require.ErrorIs(t, s.Store.Settle(t.Context(), x), engine.ErrInvalidState)
 			return id
 		},
 	}
@@ -122,7 +122,7 @@ func TestABringingBackAndATellingExcludeEachOther(t *testing.T) {
 	s.awaitLetter(t)
 	s.tell(t, cured)
 
-	tx, err := s.pool.Begin(t.Context()) // as a repair in the middle of it
+	tx, err := s.Pool.Begin(t.Context()) // as a repair in the middle of it
 	require.NoError(t, err)
 	defer tx.Rollback(context.WithoutCancel(t.Context()))
 	_, err = tx.Exec(t.Context(), `SELECT 1 FROM dead_letters WHERE order_id = $1 FOR UPDATE`, id)
@@ -133,7 +133,7 @@ func TestABringingBackAndATellingExcludeEachOther(t *testing.T) {
 	}
 	answer := make(chan told, 1)
 	go func() {
-		view, err := s.store.Order(context.WithoutCancel(t.Context()), id)
+		view, err := s.Store.Order(context.WithoutCancel(t.Context()), id)
 		answer <- told{view, err}
 	}()
 	devtest.Eventually(t, patience, "the answer to wait for the repair", func() bool {
@@ -184,7 +184,7 @@ SELECT gen_random_uuid(), 0, 'lamp', 'early', 3, 'confirmed', 1, 1, 1, 0, now(),
 		require.Contains(t, f.Ledger, "more was sold than there is stock")
 		require.Contains(t, f.Repair, "by hand: tell the buyer")
 	}
-	broken, err := s.store.OpenRefusals(t.Context())
+	broken, err := s.Store.OpenRefusals(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 1, broken)
 	s.tell(t, `UPDATE refusals SET resolved_at = now() WHERE order_id = $1`, id)
