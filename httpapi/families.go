@@ -39,7 +39,7 @@ var families = map[string]family{
 	"flashsale_partition_state":                {"gauge", "1 for the state that the partition is in, 0 for the others."},
 	"flashsale_partition_epoch":                {"gauge", "The epoch in force; each rebuild raises it."},
 	"flashsale_partition_leader":               {"gauge", "1 where this process drains the partition."},
-	"flashsale_partition_faults_total":         {"counter", "Troubles of a partition that stopped its drain until the next try; each is in the log."},
+	"flashsale_partition_faults_total":         {"counter", "Troubles of a partition that stopped its drain until the next try; the log has the first four in a row."},
 	"flashsale_partition_aligned_total":        {"counter", "Partitions brought in line: adopted as they were, or rebuilt from the ledger; by reason."},
 	"flashsale_lost_orders_total":              {"counter", "Answered orders that Redis forgot before they were in the ledger, as far as this process knew of them."},
 	"flashsale_ledger_sequence":                {"gauge", "The last log entry of the epoch that the ledger has."},

@@ -104,8 +104,12 @@ type follower struct {
 	*Keeper
 	partition int
 	log       *slog.Logger
-	fault     string // the last fault that was logged, so that a lasting one makes one line
+	fault     string // the last one; "" = there is none
+	told      int    // how many different ones since there was none, of which the first are logged
 }
+
+// maxFaultsTold is how many lines one trouble makes: a store that hangs fails now here, now there, and each time on another port.
+const maxFaultsTold = 4
 
 // run follows the partition until ctx ends, and leads it whenever nobody else does.
 func (f *follower) run(ctx context.Context) error {
@@ -126,17 +130,19 @@ func (f *follower) run(ctx context.Context) error {
 	return nil
 }
 
-// report logs a fault when it begins and when it has passed.
+// report logs a fault when it begins, what it turns into, up to a point, and when it has passed.
 func (f *follower) report(ctx context.Context, err error) {
 	switch {
 	case ctx.Err() != nil:
 	case err == nil && f.fault != "":
 		f.log.Info("partition recovered", "from", f.fault)
-		f.fault = ""
+		f.fault, f.told = "", 0
 	case err != nil && err.Error() != f.fault:
 		f.metrics.faults.Inc()
-		f.log.Error("partition in trouble", "error", err)
 		f.fault = err.Error()
+		if f.told++; f.told <= maxFaultsTold {
+			f.log.Error("partition in trouble", "error", err)
+		}
 	}
 }
 
