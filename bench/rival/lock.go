@@ -65,7 +65,7 @@ func (l *Lock) Sell(ctx context.Context, o *Order) error {
 // acquire tries until the wait is over. A try is never cut short by the wait: Redis may have set the lock already, and then it
 // is the buyer's, who would leave it behind for all others to wait for.
 func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
-	pause, began := lockRetry, time.Now()
+	retry, began := lockRetry, time.Now()
 	for {
 		take := l.client.B().Set().Key(lock).Value(owner).Nx().PxMilliseconds(lockTTL.Milliseconds()).Build()
 		err := l.client.Do(ctx, take).Error()
@@ -79,14 +79,10 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 		if left <= 0 {
 			return ErrBusy
 		}
-		timer := time.NewTimer(min(left, pause/2+rand.N(pause/2+1)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, min(left, retry/2+rand.N(retry/2+1))) {
 			return ErrBusy
 		}
-		pause = min(2*pause, lockRetryMax)
+		retry = min(2*retry, lockRetryMax)
 	}
 }
 

@@ -15,7 +15,8 @@ const createRows = `
 CREATE SCHEMA IF NOT EXISTS rival;
 CREATE TABLE IF NOT EXISTS rival.products (id text PRIMARY KEY, stock bigint NOT NULL CONSTRAINT enough CHECK (stock >= 0)) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS rival.buyers (product_id text, user_id text, bought bigint NOT NULL, PRIMARY KEY (product_id, user_id));
-CREATE TABLE IF NOT EXISTS rival.orders (id uuid PRIMARY KEY, product_id text NOT NULL, user_id text NOT NULL, quantity bigint NOT NULL, created_at timestamptz NOT NULL)`
+CREATE TABLE IF NOT EXISTS rival.orders (id uuid PRIMARY KEY, product_id text NOT NULL, user_id text NOT NULL, quantity bigint NOT NULL, created_at timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS rival.drained (LIKE rival.orders INCLUDING ALL)`
 
 // sellRow is a whole order in one statement and one transaction: the buyer's limit, the order, and last, for that is what
 // all wait for, the stock. A stock that would fall below zero fails it, and with it all the rest.

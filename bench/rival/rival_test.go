@@ -35,7 +35,9 @@ func rivals(t *testing.T) []Rival {
 	postgres, err := NewPostgres(t.Context(), devtest.Database(t))
 	require.NoError(t, err)
 	t.Cleanup(postgres.Close)
-	return []Rival{NewScript(client, "bench-script"), NewLock(client, "bench-lock"), postgres}
+	drained := NewDrained(client, "bench-drained", postgres)
+	t.Cleanup(drained.Close)
+	return []Rival{NewScript(client, "bench-script"), drained, NewLock(client, "bench-lock"), postgres}
 }
 
 var orders atomic.Int64

@@ -83,18 +83,20 @@ func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err 
 		return report, err
 	}
 	defer postgres.Close()
+	drained := rival.NewDrained(client, b.RedisPrefix+":drained", postgres)
+	defer drained.Close()
 	b.DatabaseURL = database.url
 	return compare.Run(ctx, compare.Options{
 		Engine: &engineContender{stores: b.stores, hot: b.hot},
-		Rivals: b.rivals(client, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration,
+		Rivals: b.rivals(client, drained, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration,
 		Rate: b.Rate, Units: b.Units, Out: os.Stderr,
 	})
 }
 
-func (b *benchCompare) rivals(client rueidis.Client, postgres *rival.Postgres) []compare.Contender {
+func (b *benchCompare) rivals(client rueidis.Client, drained *rival.Drained, postgres *rival.Postgres) []compare.Contender {
 	var all []compare.Contender
 	for _, r := range []rival.Rival{
-		rival.NewScript(client, b.RedisPrefix+":script"), rival.NewLock(client, b.RedisPrefix+":lock"), postgres,
+		rival.NewScript(client, b.RedisPrefix+":script"), drained, rival.NewLock(client, b.RedisPrefix+":lock"), postgres,
 	} {
 		all = append(all, &rivalContender{rival: r, redisURL: b.redisURL()})
 	}
