@@ -84,7 +84,7 @@ func (p *partition) ledgerDelay(now time.Time) time.Duration {
 	if rate <= 0 {
 		return age
 	}
-	seconds := float64(p.appended.Load()-w.Orders) / rate
+	seconds := float64(p.logEnd().orders-w.Orders) / rate
 	return max(age, time.Duration(min(seconds, maxDelaySeconds)*float64(time.Second)))
 }
 

@@ -188,7 +188,7 @@ func TestTheDelayOfTheLedgerIsEstimatedFromItsRate(t *testing.T) {
 			p := newPartition(0)
 			now := time.Now()
 			p.view.Store(&view{Epoch: Epoch{Number: 1}})
-			p.appended.Store(c.backlog)
+			p.end.Store(&logEnd{epoch: 1, orders: c.backlog})
 			p.watermark.rate = c.rate
 			p.lag.note(1, c.backlog, 0, now.Add(-c.age))
 			require.Equal(t, c.want, p.ledgerDelay(now))

@@ -104,23 +104,49 @@ func (l *lagMarks) since(epoch uint64, drained int64, now time.Time) time.Durati
 	return max(0, now.Sub(l.marks[0].at))
 }
 
+// logEnd is how far a log has come.
+type logEnd struct {
+	epoch    uint64
+	replid   string // server history that it is of
+	sequence uint64 // last entry
+	orders   int64  // running count of orders, over all epochs
+}
+
+// logEnd returns how far the log has come, as far as this process knows.
+func (p *partition) logEnd() logEnd {
+	if end := p.end.Load(); end != nil {
+		return *end
+	}
+	return logEnd{}
+}
+
 // logged takes in how far Redis said the log has come, in an answer asked for at: its last entry, and the running count of
-// orders.
+// orders. Of one history the furthest counts: workers take in their answers in any order.
 func (p *partition) logged(v *view, sequence uint64, orders int64, at time.Time) {
 	now := p.view.Load()
-	if v.Number == now.Number && v.Replid != now.Replid {
-		return // of a server that was replaced meanwhile: what it had logged beyond the ledger is lost
+	if v.Number < now.Number || v.Number == now.Number && v.Replid != now.Replid {
+		return // of an epoch that is over, or a server that was replaced: what it had logged beyond the ledger is lost
 	}
-	p.appended.Store(orders)
-	if v.Number == now.Number {
-		p.sequence.Store(sequence)
+	told := &logEnd{epoch: v.Number, replid: v.Replid, sequence: sequence, orders: orders}
+	for {
+		end := p.end.Load()
+		if end != nil && end.epoch == told.epoch && end.replid == told.replid && end.sequence >= sequence {
+			break
+		}
+		if p.end.CompareAndSwap(end, told) {
+			break
+		}
 	}
 	p.lag.note(v.Number, orders, p.watermark.get().Orders, at)
 }
 
 // entriesBehind returns how many entries of the log the ledger lacks, as far as this process knows.
 func (p *partition) entriesBehind(v *view) int64 {
-	return max(0, int64(p.sequence.Load())-int64(p.watermarkIn(v.Number)))
+	end := p.logEnd()
+	if end.epoch != v.Number {
+		return 0
+	}
+	return max(0, int64(end.sequence)-int64(p.watermarkIn(v.Number)))
 }
 
 // lagNow returns for how long the oldest order that is not in the ledger has been logged, as far as this process knows.

@@ -142,3 +142,14 @@ func TestLagEndsWithTheServerThatLoggedIt(t *testing.T) {
 	p.logged(v, 6, 60, time.Now())
 	require.Zero(t, n.State(0).Lag, "an answer of the server before says nothing any more")
 }
+
+// Two workers may read their answers in another order than Redis gave them. What the later call logged is not forgotten.
+func TestAnAnswerThatWasOvertakenTakesNothingBack(t *testing.T) {
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "overtaken"})
+	p := n.partitions[0]
+	v := p.view.Load()
+	p.logged(v, 2, 200, time.Now())
+	p.logged(v, 1, 100, time.Now())
+	require.Equal(t, int64(200), n.State(0).Backlog)
+	require.Equal(t, int64(2), n.State(0).Entries)
+}

@@ -17,8 +17,7 @@ type partition struct {
 	view      atomic.Pointer[view]
 	clock     redisClock
 	watermark watermarkBoard
-	sequence  atomic.Uint64 // last entry of the log, as of Redis's last answer; 0 = an epoch began
-	appended  atomic.Int64  // running count of orders that Redis has logged, as of its last answer
+	end       atomic.Pointer[logEnd] // of the log, as far as Redis has told; nil = it has not yet
 	lag       lagMarks
 	lane      *lane[*Reservation]
 	settling  *lane[*Transition]
@@ -107,9 +106,6 @@ func (e *Engine) Install(partition int, epoch Epoch) error {
 		p.lag.restart()
 	}
 	guard := GuardClosed
-	if old.Number != epoch.Number {
-		p.sequence.Store(0)
-	}
 	if old.Number == epoch.Number && old.Namespace == epoch.Namespace {
 		guard = old.guard
 	}
@@ -232,7 +228,7 @@ func (p *partition) queued() (n int) {
 
 // backlog estimates how many orders Redis has logged that the ledger does not have.
 func (p *partition) backlog() int64 {
-	return max(0, p.appended.Load()-p.watermark.get().Orders)
+	return max(0, p.logEnd().orders-p.watermark.get().Orders)
 }
 
 // watermarkIn returns the sequence of the watermark if it is of the epoch, else 0.
