@@ -36,6 +36,9 @@ type cli struct {
 }
 
 func main() {
+	if slices.Contains(os.Args[1:], "serve") {
+		allowTimerSlack()
+	}
 	if err := run(os.Args[1:]); err != nil {
 		if !errors.As(err, &loggedError{}) {
 			fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// allowTimerSlack does nothing: only Linux has it.
+func allowTimerSlack() {}
