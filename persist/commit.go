@@ -107,7 +107,7 @@ func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from positio
 	if err != nil {
 		return from, err
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := commitUncancelled(ctx, conn, tx); err != nil {
 		return from, fmt.Errorf("commit: %w", err)
 	}
 	return to, nil

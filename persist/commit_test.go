@@ -22,13 +22,18 @@ func ledger(t testing.TB, units int64) *pgxpool.Pool {
 	pool, err := Connect(t.Context(), url, 4)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	_, err = MigrateUp(t.Context(), pool)
+	prepareLedger(t, pool, units)
+	return pool
+}
+
+func prepareLedger(t testing.TB, pool *pgxpool.Pool, units int64) {
+	t.Helper()
+	_, err := MigrateUp(t.Context(), pool)
 	require.NoError(t, err)
 	require.NoError(t, EnsurePartitions(t.Context(), pool, 1))
 	exec(t, pool, `UPDATE partitions SET epoch = 1, namespace = '1-0123456789abcdef', replid = 'r'`)
 	exec(t, pool, `INSERT INTO products (id, partition, name, price_cents, initial_stock, change_number, change_taken)
 		VALUES ('lamp', 0, 'lamp', 0, $1, 1, 1)`, units)
-	return pool
 }
 
 func exec(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) {

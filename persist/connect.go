@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -57,7 +58,10 @@ func Connect(ctx context.Context, url string, partitions int) (*pgxpool.Pool, er
 		Timeout:         config.ConnConfig.ConnectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silenceIdle, Interval: silenceInterval, Count: silenceProbes},
 	}
-	config.ConnConfig.DialFunc = dialer.DialContext
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		newCanceller(dialer.DialContext).attach(&c.Config)
+		return nil
+	}
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.MaxConns = int32(partitions + 1 + spareConns)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
