@@ -38,11 +38,12 @@ func (t *tail) reach(ctx context.Context, e *engine.Engine, epoch engine.Epoch, 
 	if t.end() >= to {
 		return nil
 	}
-	err := t.read(ctx, e, to)
-	if err != nil && !errors.Is(err, errRestless) {
-		t.close() // the link may be of a server that is no more
+	if err := t.read(ctx, e, to); err != nil {
+		t.close()                    // the server may be no more, or no longer the partition's
+		t.entries, t.orders = nil, 0 // nobody knows of which history they are
+		return err
 	}
-	return err
+	return nil
 }
 
 // begin drops what the ledger has by now.
