@@ -41,7 +41,7 @@ func (s *Store) places(ctx context.Context) ([]place, error) {
 	places, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p place, err error) {
 		err = row.Scan(&p.epoch.Number, &p.epoch.Namespace, &p.epoch.Replid, &p.watermark.Sequence, &p.watermark.Orders,
 			&p.watermark.Refused, &p.idleMs)
-		p.watermark.Epoch = p.epoch.Number
+		p.watermark.Epoch, p.watermark.Replid = p.epoch.Number, p.epoch.Replid
 		return p, err
 	})
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"flashsale/engine"
 	"flashsale/internal/devstack/devtest"
+	"flashsale/persist"
+	"flashsale/persist/persisttest"
 )
 
 // stall keeps every drainer from committing until the function that it returns is called, or the test ends.
@@ -187,4 +189,30 @@ SELECT gen_random_uuid(), 0, 'lamp', 'ann', 1, 'confirmed', 1, 1, 1, 0, 'epoch',
 	page, err := n.store.OrdersOf(t.Context(), "ann", after, 3)
 	require.NoError(t, err)
 	require.Empty(t, page.Orders)
+}
+
+// A list may be the first in its process to see how far the ledger has come. What waits for the ledger is answered by that, and
+// need not be looked up as if Redis had another history.
+func TestAListAnswersWhatWaitsForTheLedger(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	drainer := s.start(t)
+	drainer.product(t, "lamp", 10, onSale)
+	e, err := engine.New(client(t, s.redisURL), s.config) // a process that hears of no commit
+	require.NoError(t, err)
+	t.Cleanup(persisttest.Serve(t, e.Run))
+	partition := e.PartitionOf("lamp")
+	require.NoError(t, e.Install(partition, drainer.State(partition).Epoch))
+	guard, err := e.Check(t.Context(), partition)
+	require.NoError(t, err)
+	require.Equal(t, engine.GuardOK, guard)
+
+	outcome := make(chan error, 1)
+	r, now := (&persisttest.Process{Engine: e}).Reservation("lamp", "ann", 1)
+	r.Durability = engine.DurabilityLedger
+	go func() { outcome <- e.Reserve(r, now) }()
+	s.awaitLedger(t, drainer, "lamp", 1)
+	page, err := persist.NewStore(s.pool, e).OrdersOf(t.Context(), "ann", engine.OrderPlace{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, []engine.OrderID{r.ID}, listedIDs(page.Orders))
+	require.NoError(t, <-outcome)
 }
