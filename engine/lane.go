@@ -23,6 +23,8 @@ type lane[R request] struct {
 	calls  []time.Time // under way, when each began, the oldest first
 	orders int         // in these calls
 	closed bool
+	look   *time.Timer // wakes a worker after slow, as long as orders are queued
+	armed  bool        // look is to fire
 }
 
 func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R] {
@@ -52,8 +54,30 @@ func (l *lane[R]) push(r R) bool {
 	l.queue = append(l.queue, r)
 	if len(l.queue) >= l.enough(r.wait().deadline.Add(-l.engine.config.Timeout)) { // about now
 		l.wake.Signal()
+	} else if !l.armed {
+		l.arm()
 	}
 	return true
+}
+
+// arm has a worker look again after a while: the call under way may turn out slow by then, and nobody else may come to say
+// so. The caller holds the lock.
+func (l *lane[R]) arm() {
+	l.armed = true
+	if l.look == nil {
+		l.look = time.AfterFunc(l.slow, l.lookAgain)
+		return
+	}
+	l.look.Reset(l.slow)
+}
+
+func (l *lane[R]) lookAgain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.armed = false; len(l.queue) > 0 {
+		l.wake.Signal()
+		l.arm()
+	}
 }
 
 func (l *lane[R]) length() int {

@@ -171,6 +171,14 @@ func TestNobodyWaitsForASlowCall(t *testing.T) {
 	h.finish(t, 2, outcomes)
 }
 
+// It may have become slow only after the last order came.
+func TestNobodyWaitsForACallThatTurnsOutSlow(t *testing.T) {
+	h, outcomes := twentyUnderWay(t, "turns-slow", 300*time.Millisecond)
+	outcomes = append(outcomes, h.buyers(1))
+	require.Equal(t, 1, next(t, h.arrived, "a call beside a slow one"))
+	h.finish(t, 2, outcomes)
+}
+
 // A worker asks on a connection of its own. Where that fails the client's own one is asked again, which finds the way to
 // another server too, and the next batch has a new one.
 func TestWhatFailsOnAnOwnConnectionIsAskedAgainByTheClient(t *testing.T) {
