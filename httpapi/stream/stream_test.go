@@ -1,8 +1,10 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -23,7 +25,8 @@ import (
 
 const (
 	interval = 20 * time.Millisecond
-	patience = 10 * time.Second // for what must happen soon
+	patience = 30 * time.Second       // for what must happen soon
+	stall    = 500 * time.Millisecond // for which a busy machine may keep a client from what it has to do in time
 )
 
 // station is a hub behind a real socket.
@@ -55,8 +58,7 @@ func open(t *testing.T, config stream.Config) *station {
 			defer timer.Stop()
 			<-timer.C
 		}
-		n, _ := json.Marshal(map[string]any{"n": s.made.Add(1), "padding": strings.Repeat("x", int(s.padding.Load()))})
-		return n, nil
+		return fmt.Appendf(nil, `{"n":%d,"padding":%q}`, s.made.Add(1), bytes.Repeat([]byte{'x'}, int(s.padding.Load()))), nil
 	}
 	s.hub = stream.New(config)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -150,8 +152,9 @@ const subscribe = `{"event":"subscribe-metrics"}`
 
 // All get the same updates, however many they are: each is made once.
 func TestUpdatesAreMadeOnceForAll(t *testing.T) {
-	s := open(t, stream.Config{})
 	const clients, updates = 20, 5
+	began := time.Now()
+	s := open(t, stream.Config{})
 	var reading sync.WaitGroup
 	var seen [clients][]float64
 	for i := range clients {
@@ -172,7 +175,7 @@ func TestUpdatesAreMadeOnceForAll(t *testing.T) {
 		require.IsNonDecreasing(t, one)
 		require.LessOrEqual(t, one[updates-1], made)
 	}
-	require.Less(t, made, float64(clients*updates), "made for each client apart")
+	require.LessOrEqual(t, made, 2*float64(time.Since(began)/interval)+2, "made for each client apart")
 	require.EqualValues(t, clients, s.hub.Clients())
 }
 
@@ -295,7 +298,7 @@ func TestNoUpdateIsSentTwice(t *testing.T) {
 // A client that does not read costs a bounded queue and is dropped; the others notice nothing.
 func TestASlowClientIsDropped(t *testing.T) {
 	s := open(t, stream.Config{})
-	s.padding.Store(512 << 10)
+	s.padding.Store(128 << 10)
 	stuck, healthy := s.dial(), s.dial()
 	s.send(stuck, subscribe)
 	s.send(healthy, subscribe)
@@ -322,7 +325,7 @@ func TestASlowClientHasLittleUnderWay(t *testing.T) {
 }
 
 func TestWhoDoesNotAnswerPingsIsGone(t *testing.T) {
-	s := open(t, stream.Config{PingEvery: interval, WriteWait: interval})
+	s := open(t, stream.Config{PingEvery: interval, WriteWait: stall})
 	silent, talking := s.dial(), s.dial()
 	silent.SetPingHandler(func(string) error { return nil })
 	var pings atomic.Int64
@@ -333,7 +336,10 @@ func TestWhoDoesNotAnswerPingsIsGone(t *testing.T) {
 	go func() { _, _, _ = silent.ReadMessage() }()
 	done := make(chan struct{})
 	go func() { defer close(done); _, _, _ = talking.ReadMessage() }()
-	s.eventually("only the one that answers to be left", func() bool { return s.hub.Clients() == 1 && pings.Load() > 10 })
+	began := time.Now()
+	s.eventually("only the one that answers to be left", func() bool {
+		return s.hub.Clients() == 1 && pings.Load() > 10 && time.Since(began) > 3*interval+stall
+	})
 	require.NoError(t, talking.Close())
 	<-done
 }
@@ -361,7 +367,7 @@ func TestThereIsRoomForSoMany(t *testing.T) {
 
 // The hub ends only when all clients are gone: those that answer the goodbye, and those that don't.
 func TestStoppingSaysGoodbye(t *testing.T) {
-	s := open(t, stream.Config{CloseWait: 10 * interval})
+	s := open(t, stream.Config{CloseWait: stall})
 	polite, rude := s.dial(), s.dial()
 	s.send(polite, subscribe)
 	s.await(polite, "metrics-update")
@@ -378,7 +384,7 @@ func TestStoppingSaysGoodbye(t *testing.T) {
 // Nobody's goodbye is waited for behind what it does not read.
 func TestStoppingCutsOffWhoDoesNotRead(t *testing.T) {
 	s := open(t, stream.Config{CloseWait: interval})
-	s.padding.Store(8 << 20)
+	s.padding.Store(4 << 20)
 	stuck := s.dial()
 	s.send(stuck, subscribe)
 	s.eventually("an update to be under way", func() bool { return s.made.Load() > 0 })
