@@ -36,10 +36,12 @@ type client struct {
 	gone       chan struct{} // closed when nothing more is read
 	parted     atomic.Bool
 	subscribed atomic.Bool
-	told       atomic.Pointer[websocket.PreparedMessage] // the last update
-	pinged     atomic.Bool                               // a ping has gone out that was not answered yet
+	pinged     atomic.Bool // a ping has gone out that was not answered yet
 	hearing    hearing
 	budget     budget
+
+	updating sync.Mutex
+	told     uint64 // number of the last update
 }
 
 // parting is why a connection ends, as in the close frame (RFC 6455, 7.4).
@@ -164,8 +166,8 @@ func (c *client) take(kind int, message []byte) {
 		c.offer(c.hub.refusalOf(m.Event, "there is no such event"))
 		return
 	}
-	if told := c.hub.message(answer, c.hub.config.Interval); told != nil {
-		c.offer(told)
+	if told := c.hub.message(answer, c.hub.config.Interval); told.PreparedMessage != nil {
+		c.offer(told.PreparedMessage)
 	}
 }
 
@@ -174,17 +176,22 @@ func (c *client) subscribe(event string) {
 	on := event == Subscribe
 	c.offer(encode(event, subscription{on, c.hub.config.Interval.Milliseconds()}))
 	if already := c.subscribed.Swap(on); on && !already {
-		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update != nil {
+		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update.PreparedMessage != nil {
 			c.update(update)
 		}
 	}
 }
 
-// update queues an update, but for the one that was queued last: what took long to make is as old as the next one is due.
-func (c *client) update(message *websocket.PreparedMessage) {
-	if c.told.Swap(message) != message {
-		c.offer(message)
+// update queues an update, unless that one or a newer one has been queued: what took long to make is as old as the next one is
+// due, and a wave may reach a client that has just subscribed with what was made before.
+func (c *client) update(made numbered) {
+	c.updating.Lock()
+	defer c.updating.Unlock()
+	if made.number <= c.told {
+		return
 	}
+	c.told = made.number
+	c.offer(made.PreparedMessage)
 }
 
 // offer queues a message. A client whose queue is full is dropped.

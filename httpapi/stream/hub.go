@@ -249,7 +249,7 @@ func (h *Hub) broadcast(ctx context.Context) {
 		return
 	}
 	update := h.message(h.update, h.config.Interval/2) // whoever has just subscribed may have had it made
-	if update == nil {
+	if update.PreparedMessage == nil {
 		return
 	}
 	pause := time.NewTicker(h.config.Interval / (waveParts * waveShare))
@@ -267,9 +267,9 @@ func (h *Hub) broadcast(ctx context.Context) {
 	}
 }
 
-// message returns what a shared answer has to say, or nil where making it panicked: nothing else would catch that here.
-func (h *Hub) message(s *shared, maxAge time.Duration) (message *websocket.PreparedMessage) {
-	defer h.survive(func() { message = nil })
+// message returns what a shared answer has to say, or nothing where making it panicked: nothing else would catch that here.
+func (h *Hub) message(s *shared, maxAge time.Duration) (made numbered) {
+	defer h.survive(func() { made = numbered{} })
 	return s.get(maxAge)
 }
 

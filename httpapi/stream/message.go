@@ -52,25 +52,32 @@ type shared struct {
 	answer Answer
 
 	mu   sync.Mutex // whoever holds it makes the answer; the others wait for it
-	last *websocket.PreparedMessage
+	last numbered
 	made time.Time
 }
 
+// numbered is a message, and the how many-th it is of what is made of one answer.
+type numbered struct {
+	*websocket.PreparedMessage
+	number uint64
+}
+
 // get returns the answer as it was at most maxAge ago.
-func (s *shared) get(maxAge time.Duration) *websocket.PreparedMessage {
+func (s *shared) get(maxAge time.Duration) numbered {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last != nil && time.Since(s.made) < maxAge {
+	if s.last.number > 0 && time.Since(s.made) < maxAge {
 		return s.last
 	}
 	data, refusal := s.answer()
 	if refusal != nil {
 		told := *refusal
 		told.About = s.event
-		s.last = encode(Error, told)
+		s.last.PreparedMessage = encode(Error, told)
 	} else {
-		s.last = encode(s.event, data)
+		s.last.PreparedMessage = encode(s.event, data)
 	}
+	s.last.number++
 	s.made = time.Now()
 	return s.last
 }

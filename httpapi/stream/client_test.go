@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fasthttp/websocket"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,4 +22,15 @@ func TestTheLastTimeStands(t *testing.T) {
 	require.NoError(t, h.last(last, set))
 	require.NoError(t, h.until(later, set))
 	require.Equal(t, last, until)
+}
+
+// Who subscribes while a wave is under way may get a newer update first. Nothing goes back behind it.
+func TestNoUpdateComesAfterANewerOne(t *testing.T) {
+	c := &client{queue: make(chan *websocket.PreparedMessage, maxQueued)}
+	older, newer := numbered{encode(Update, 1), 1}, numbered{encode(Update, 2), 2}
+	for _, made := range []numbered{newer, older, newer} {
+		c.update(made)
+	}
+	require.Len(t, c.queue, 1)
+	require.Same(t, newer.PreparedMessage, <-c.queue)
 }
