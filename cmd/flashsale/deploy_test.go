@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -101,33 +98,6 @@ func requireKnown(t testing.TB, known map[string]bool, text, where string) {
 	for _, name := range names {
 		require.True(t, known[name], "%s asks for %s, which docs/metrics.md does not have", where, name)
 	}
-}
-
-// TestDashboardQueries has every query of the Grafana dashboard parsed by promtool, and every metric in it known.
-func TestDashboardQueries(t *testing.T) {
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Type    string
-			Targets []struct{ Expr string }
-		}
-	}
-	require.NoError(t, json.Unmarshal([]byte(fileOf(t, "deploy/grafana/dashboards/flashsale.json")), &dashboard))
-	known := knownMetrics(t)
-	var rules bytes.Buffer
-	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
-	for _, panel := range dashboard.Panels {
-		require.True(t, panel.Type == "row" || len(panel.Targets) > 0, "%s shows nothing", panel.Title)
-		for i, target := range panel.Targets {
-			requireKnown(t, known, target.Expr, panel.Title)
-			expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "1m")
-			fmt.Fprintf(&rules, "  - record: panel_%d_%d\n    expr: %q\n", rules.Len(), i, expr)
-		}
-	}
-	require.Greater(t, strings.Count(rules.String(), "record:"), 20)
-	file := filepath.Join(t.TempDir(), "rules.yml")
-	require.NoError(t, os.WriteFile(file, rules.Bytes(), 0o600))
-	tool(t, ".", "", nil, "promtool", "check", "rules", file)
 }
 
 // TestComposeFile has docker-compose read the file. Debian's (1.29) knows all of it but the project's name.
