@@ -37,7 +37,7 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	if at.attempt, err = l.beginAttempt(ctx, at); err != nil {
 		return err
 	}
-	reason := alignReason(at.rebuildReason, l.suspect, guard)
+	reason := alignReason(at, l.suspect, guard)
 	because := cmp.Or(at.rebuildReason, l.suspect, string(guard))
 	l.suspect = ""
 	at, whole, err := l.drainShut(ctx, at)

@@ -60,6 +60,7 @@ const (
 
 // Why a partition is brought in line, in as many words as there are label values.
 const (
+	reasonNew      = "new"         // it has had no epoch yet
 	reasonOperator = "operator"    // somebody asked for it
 	reasonAhead    = "redis_ahead" // the ledger refused a sale, or its form has changed
 	reasonGap      = "gap"         // the log does not go on where the ledger ends
@@ -74,7 +75,7 @@ func newAlignedCounters(set *metrics.Set) map[alignment]*metrics.Counter {
 	counters := make(map[alignment]*metrics.Counter)
 	for _, how := range []string{howAdopted, howRebuilt} {
 		for _, reason := range []string{
-			reasonOperator, reasonAhead, reasonGap, reasonHistory, reasonMissing, reasonClosed, reasonFenced, reasonBehind,
+			reasonNew, reasonOperator, reasonAhead, reasonGap, reasonHistory, reasonMissing, reasonClosed, reasonFenced, reasonBehind,
 		} {
 			counters[alignment{how, reason}] = set.NewCounter(
 				fmt.Sprintf("flashsale_partition_aligned_total{how=%q,reason=%q}", how, reason))
@@ -84,11 +85,13 @@ func newAlignedCounters(set *metrics.Set) map[alignment]*metrics.Counter {
 }
 
 // alignReason returns the label value for what made a leader bring its partition in line, the first that holds.
-func alignReason(rebuild, suspect string, guard engine.Guard) string {
+func alignReason(at position, suspect string, guard engine.Guard) string {
 	switch {
-	case rebuild == operatorRebuild:
+	case at.epoch.Namespace == "":
+		return reasonNew
+	case at.rebuildReason == operatorRebuild:
 		return reasonOperator
-	case rebuild != "":
+	case at.rebuildReason != "":
 		return reasonAhead
 	case suspect == errGap.Error():
 		return reasonGap
