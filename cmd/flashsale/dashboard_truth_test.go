@@ -91,3 +91,22 @@ func TestTheDashboardWhilePostgresHangs(t *testing.T) {
 	b.awaitText("#status", "^ok$")
 	b.requireQuiet(storeAway)
 }
+
+// TestTheDashboardBeforeTheStoresAreThere says what is waited for: a server that says so does answer.
+func TestTheDashboardBeforeTheStoresAreThere(t *testing.T) {
+	t.Parallel()
+	s, redis := newStores(t), devtest.Redis(t)
+	require.NoError(t, redis.Kill())
+	p := launch(t, []string{binary}, nil, "REDIS_URL="+redis.URL(), "DATABASE_URL="+s.dbURL)
+	p.awaitSaid(http.StatusServiceUnavailable, "waits for its stores")
+	b := openBrowser(t)
+	b.visit(p.base + "/dashboard")
+	b.awaitText("#problems", "^Redis does not answer; no order is decided.*waits for its stores")
+	b.awaitText("#status", "^down$")
+	b.awaitText("#checks", `Redis\s*down`)
+	b.awaitText("#link-text", "^disconnected since")
+	require.NoError(t, redis.Restart(t.Context()))
+	b.awaitText("#link-text", "^live$")
+	b.awaitText("#status", "^ok$")
+	b.requireQuiet("WebSocket connection to .* failed", "status of 503")
+}

@@ -176,8 +176,14 @@ function opened() {
   showProblems([]);
 }
 
-function closed() {
+// closed says what the server says, and that no figures come, or that it says nothing.
+function closed(health) {
   setLink("lost");
+  if (health?.problems) {
+    showHealth(health);
+    if (health.problems.length === 0) showProblems(["This server answers, but sends no live figures just now: too many may be watching. Trying again…"]);
+    return;
+  }
   showStatus("no answer", "down");
   const what = last === null ? "This server does not answer. Trying again…" : `This server has not answered since ${clock(lostAt)}. What stands below is from then.`;
   showProblems([what]);

@@ -19,8 +19,8 @@ function address() {
   return url;
 }
 
-// connect keeps a connection. on has open(), message(event, data), closed(), and refused(), called where a token is wanted,
-// again whenever that is found anew.
+// connect keeps a connection. on has open(), message(event, data), closed(health), which is how the server says that it is where it
+// answers all the same, and refused(), called where a token is wanted, again whenever that is found anew.
 export function connect(on) {
   let socket = null;
   let wait = firstWaitMs;
@@ -61,14 +61,14 @@ export function connect(on) {
       socket = null;
       mine.close();
       clocks.splice(0).forEach(clearInterval);
-      const refused = !opened && (await wantsToken());
+      const why = opened ? {} : await whyNot();
       if (socket !== null) return; // somebody has signed in meanwhile
-      if (refused) {
+      if (why.token) {
         on.refused();
         timer = setTimeout(open, refusedWaitMs);
         return;
       }
-      on.closed();
+      on.closed(why.health);
       timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
       wait = Math.min(maxWaitMs, wait * 2);
     };
@@ -91,12 +91,15 @@ export function connect(on) {
   };
 }
 
-// wantsToken tells why a WebSocket did not begin: browsers don't.
-async function wantsToken() {
+// whyNot tells why a WebSocket did not begin, which browsers don't: {token} where one is wanted, {health} where the server answers
+// and has no figures or no room, {} where it does not.
+async function whyNot() {
+  const ask = (path) => fetch(path, { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(silenceMs) });
   try {
-    const answer = await fetch("monitoring/metrics", { headers: headers(), cache: "no-store", signal: AbortSignal.timeout(silenceMs) });
-    return answer.status === 401 || answer.status === 403;
+    const { status } = await ask("monitoring/metrics");
+    if (status === 401 || status === 403) return { token: true };
+    return { health: await (await ask("monitoring/health")).json() };
   } catch {
-    return false;
+    return {};
   }
 }
