@@ -167,7 +167,7 @@ func (w *world) faults() (all []contractCase) {
 		"POST /orders", "POST /orders/{id}/confirm", "POST /orders/{id}/cancel", "POST /orders/{id}/extend",
 		"POST /inventory", "PUT /inventory/{productId}",
 		"GET /orders/{id}", "GET /orders/user/{userId}", "GET /orders/queue/{jobId}", "GET /orders/admin/metrics", "GET /inventory",
-		"GET /inventory/metrics", "GET /inventory/{productId}", "GET /inventory/{productId}/stream",
+		"GET /inventory/metrics", "GET /inventory/{productId}",
 	} {
 		met := []map[error]int{reads}
 		switch {
@@ -328,6 +328,7 @@ func (w *world) reading() []contractCase {
 		{operation: "GET /inventory/{productId}", status: 404, target: "/inventory/.p", bad: true},
 		{operation: "GET /inventory/{productId}/stream", status: 404, target: "/inventory/absent/stream"},
 		{operation: "GET /inventory/{productId}/stream", status: 404, target: "/inventory/.p/stream", bad: true},
+		{operation: "GET /inventory/{productId}/stream", status: 500, target: "/inventory/phone/stream", prepare: failing(errOurFault)},
 		{operation: "GET /inventory/{productId}/stream", status: 503, target: "/inventory/phone/stream", server: "full"},
 		{operation: "GET /demo", status: 404},
 		{operation: "GET /monitoring/stream", status: 400, bad: true},

@@ -26,6 +26,9 @@ func (s *Server) readStock(ctx context.Context, product string) ([]byte, error) 
 	defer cancel()
 	p, err := s.productNow(ctx, product)
 	if err != nil {
+		if failure, _ := coded(err); failure.Code == engine.CodeNotFound {
+			return nil, stockfeed.ErrUnknown
+		}
 		return nil, err
 	}
 	return appendAvailability(nil, &p, s.config.Clock()), nil
@@ -67,7 +70,8 @@ func (s *Server) serveStock(conn net.Conn, head []byte, id string) {
 	}
 }
 
-// mayLookAt says why a product's stock is not told, if it is not.
+// mayLookAt says why a product's stock is not told, if it is not. While nobody can say how it is, that is told: a browser's
+// EventSource that is refused never tries again, and all pages come back at once when a server does.
 func (s *Server) mayLookAt(id string) error {
 	switch {
 	case !engine.ValidProductID(id):
@@ -80,6 +84,11 @@ func (s *Server) mayLookAt(id string) error {
 	timed, cancel := s.requestContext()
 	defer cancel()
 	_, err := s.productNow(timed, id)
+	if err != nil {
+		if failure, _ := coded(err); kindOf(failure).status == fasthttp.StatusServiceUnavailable {
+			return nil
+		}
+	}
 	return err
 }
 

@@ -2,6 +2,8 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,13 +37,19 @@ func nextEvent(t *testing.T, r *bufio.Reader, name string) string {
 // watchStock opens the stream of a product and waits for its first event.
 func (h *harness) watchStock(product string) *bufio.Reader {
 	h.t.Helper()
-	response, err := (&http.Client{Transport: h.client.Transport}).Get("http://" + h.address + "/inventory/" + product + "/stream")
+	r := h.openStock(product)
+	nextEvent(h.t, r, "stock")
+	return r
+}
+
+// openStock opens the stream of a product.
+func (h *harness) openStock(product string) *bufio.Reader {
+	h.t.Helper()
+	response, err := (&http.Client{Transport: h.client.Transport, Timeout: time.Minute}).Get("http://" + h.address + "/inventory/" + product + "/stream")
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { _ = response.Body.Close() })
 	require.Equal(h.t, 200, response.StatusCode)
-	r := bufio.NewReader(response.Body)
-	nextEvent(h.t, r, "stock")
-	return r
+	return bufio.NewReader(response.Body)
 }
 
 // What a buyer is told of a product, by its stock and its terms.
@@ -80,6 +88,25 @@ func TestTheStockStreamTellsChanges(t *testing.T) {
 	require.Equal(t, 200, head.status)
 	require.Equal(t, shop, h.send("GET", "/inventory/phone/stream", "", "Origin", shop).header.Get("Access-Control-Allow-Origin"))
 	require.Equal(t, 404, h.send("HEAD", "/inventory/absent/stream", "").status)
+}
+
+// A browser's EventSource that is refused never tries again: who comes while Redis is away waits on an open stream.
+func TestTheStockStreamOpensWhileRedisIsAway(t *testing.T) {
+	for _, away := range []error{engine.ErrUnavailable, engine.ErrPartitionClosed, context.DeadlineExceeded} {
+		h := start(t, httpapi.Config{})
+		h.store.setProducts(phone())
+		failing(away)(h)
+		r, ghost := h.openStock("phone"), h.openStock("ghost")
+		require.Contains(t, nextEvent(t, r, "unavailable"), `"detail"`)
+		nextEvent(t, ghost, "unavailable")
+		failing(nil)(h)
+		require.Contains(t, nextEvent(t, r, "stock"), `"productId":"phone"`)
+		_, err := io.ReadAll(ghost)
+		require.NoError(t, err, "a product that turns out not to be there is no stream")
+		devtest.Eventually(t, waitLimit, "the next one to be told", func() bool {
+			return h.send("HEAD", "/inventory/ghost/stream", "").status == http.StatusNotFound
+		})
+	}
 }
 
 // fasthttp's write timeout is for answers that end.

@@ -6,6 +6,7 @@ const count = new Intl.NumberFormat("en");
 const shown = 12; // products
 const streams = 4; // of their stock: a browser has six connections to one host, and orders need some
 const listEveryMs = 2000; // for the others, and for products that are new
+const refusedWaitMs = 5000; // before a stream that was refused is asked for again
 const holdSeconds = 60;
 const fewLeft = 50;
 const lookEveryMs = 300;
@@ -108,7 +109,12 @@ function watchStock(id, left, tell) {
       left.className = "left";
     };
     source.addEventListener("unavailable", () => unknown("Nobody knows just now"));
-    source.onerror = () => unknown("Connecting…");
+    source.onerror = () => {
+      unknown("Connecting…");
+      if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      source = null;
+      setTimeout(follow, refusedWaitMs);
+    };
   }
   document.addEventListener("visibilitychange", follow);
   follow();

@@ -49,6 +49,7 @@ func (c *client) next(s *shelf, changed <-chan struct{}, idle *time.Ticker) (eve
 		return s.latest()
 	case <-idle.C:
 		return heartbeat, changed
+	case <-s.unknown:
 	case <-c.gone:
 	case <-c.feed.stop:
 	}

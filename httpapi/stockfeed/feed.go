@@ -7,6 +7,7 @@ package stockfeed
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -17,10 +18,13 @@ import (
 	"flashsale/internal/positive"
 )
 
+// ErrUnknown says that there is no such product. Who came while nobody could tell is let go by it.
+var ErrUnknown = errors.New("there is no such product")
+
 // Config says what is told. Zero values of durations and numbers become the defaults.
 type Config struct {
 	// Read returns how a product is, a JSON value without line breaks, in bounded time. After an error the clients are told
-	// once that nothing is known, and it is tried again.
+	// once that nothing is known, and it is tried again; after [ErrUnknown] they are let go.
 	Read func(ctx context.Context, product string) ([]byte, error)
 
 	MaxClients  int           // default 4096
@@ -101,7 +105,7 @@ func (f *Feed) hasRoom(product string) bool {
 	return !f.closing && len(f.conns) < f.config.MaxClients && (read || len(f.shelves) < f.config.MaxProducts)
 }
 
-// Watched tells whether a product is being watched, so that it is known to exist.
+// Watched tells whether a product is being watched, so that it need not be read to let one more in.
 func (f *Feed) Watched(product string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,12 +187,17 @@ func (f *Feed) leave(conn net.Conn, s *shelf) {
 	f.running.Done()
 }
 
-// read keeps a shelf up to date as long as somebody looks at it.
+// read keeps a shelf up to date as long as somebody looks at it, and the product is not known to be none.
 func (f *Feed) read(s *shelf) {
 	tick := time.NewTicker(f.config.Interval)
 	defer tick.Stop()
 	for {
-		s.publish(f.frame(s.product))
+		event, err := f.frame(s.product)
+		if err != nil {
+			close(s.unknown)
+			return
+		}
+		s.publish(event)
 		select {
 		case <-tick.C:
 		case <-s.abandoned:
@@ -201,19 +210,22 @@ func (f *Feed) read(s *shelf) {
 
 var unavailable = []byte("event: unavailable\ndata: {\"detail\":\"the stock can't be read right now\"}\n\n")
 
-// frame reads a product and returns the event that tells how it is.
-func (f *Feed) frame(product string) (event []byte) {
+// frame reads a product and returns the event that tells how it is, or [ErrUnknown].
+func (f *Feed) frame(product string) (event []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil { // nothing else would catch it on this goroutine
 			f.config.Logger.Error("stock stream", "product", product, "panic", cause)
-			event = unavailable
+			event, err = unavailable, nil
 		}
 	}()
 	data, err := f.config.Read(context.Background(), product)
-	if err != nil {
-		return unavailable
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return nil, ErrUnknown
+	case err != nil:
+		return unavailable, nil
 	}
-	return append(append([]byte("event: stock\ndata: "), data...), "\n\n"...)
+	return append(append([]byte("event: stock\ndata: "), data...), "\n\n"...), nil
 }
 
 // shelf is how a product was read last.
@@ -221,6 +233,7 @@ type shelf struct {
 	product   string
 	clients   int           // under the feed's lock
 	abandoned chan struct{} // closed when the last of them goes
+	unknown   chan struct{} // closed when there is no such product
 
 	mu      sync.Mutex
 	event   []byte
@@ -228,7 +241,7 @@ type shelf struct {
 }
 
 func newShelf(product string) *shelf {
-	return &shelf{product: product, abandoned: make(chan struct{}), changed: make(chan struct{})}
+	return &shelf{product: product, abandoned: make(chan struct{}), unknown: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // publish puts out an event, unless it is the one that is there.

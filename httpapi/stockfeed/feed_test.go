@@ -48,6 +48,9 @@ func open(t *testing.T, config stockfeed.Config) *shop {
 		if product == "broken" {
 			panic("no such drawer")
 		}
+		if product == "none" && !s.away.Load() {
+			return nil, fmt.Errorf("look: %w", stockfeed.ErrUnknown)
+		}
 		if s.away.Load() {
 			return nil, errors.New("no store")
 		}
@@ -171,6 +174,17 @@ func TestAStoreThatIsAwayIsToldOnce(t *testing.T) {
 	require.Equal(t, ": nothing new", b.next(), "it is not told again")
 	s.away.Store(false)
 	b.await(`event: stock|data: {"lamp":0}`)
+}
+
+// Who came while nobody could tell is let go once it is known that there is no such product; its place is free.
+func TestWatchersOfNothingAreLetGo(t *testing.T) {
+	s := open(t, stockfeed.Config{})
+	s.away.Store(true)
+	b := s.watch("none")
+	b.await(`event: unavailable|data: {"detail":"the stock can't be read right now"}`)
+	s.away.Store(false)
+	b.requireEnd()
+	devtest.Eventually(t, patience, "its place to be free", func() bool { return s.feed.Clients() == 0 && !s.feed.Watched("none") })
 }
 
 // A fault of ours is for the log; whoever watches another product does not notice.
