@@ -207,6 +207,29 @@ func TestTheServiceNeedsNoMoreThanItsRedisUserMayDo(t *testing.T) {
 	}
 }
 
+// TestWhatRedisDidOutlivesItWithItsUsers: Redis reads its append-only file as the user `default`, and leaves out each
+// transaction, as which it writes down a script, that this user may not do.
+func TestWhatRedisDidOutlivesItWithItsUsers(t *testing.T) {
+	redis := redisWithUsers(t)
+	script := `redis.call('HSET', KEYS[1], 'units', 1) redis.call('HSET', KEYS[2], 'units', 2)`
+	require.ErrorIs(t, askRedis(t, redis, "flashsale", "EVAL", script, "2", "fs:a", "fs:b").Error(), rueidis.Nil)
+	require.NoError(t, redis.Kill())
+	require.NoError(t, redis.Restart(t.Context()))
+	for key, units := range map[string]string{"fs:a": "1", "fs:b": "2"} {
+		kept, err := askRedis(t, redis, "flashsale", "HGET", key, "units").ToString()
+		require.NoError(t, err, key)
+		require.Equal(t, units, kept)
+	}
+
+	for _, login := range []string{"", "default:@", "default:x@"} { // that user may do all, so nobody may be it
+		option, err := rueidis.ParseURL(strings.Replace(redis.URL(), "unix://", "unix://"+login, 1))
+		require.NoError(t, err)
+		option.DisableCache = true
+		_, err = rueidis.NewClient(option)
+		require.Regexp(t, "NOAUTH|WRONGPASS", err, login)
+	}
+}
+
 // redisReply is what a user was answered.
 type redisReply struct{ rueidis.RedisResult }
 
