@@ -2,6 +2,7 @@ package persist
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -25,6 +26,8 @@ type keeperMetrics struct {
 var (
 	commitOrdersBounds  = []float64{1, 10, 50, 100, 500, 1000, 2500, 5000, 10000}
 	commitSecondsBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	// delaySecondsBounds go on where an outage of Postgres does.
+	delaySecondsBounds = append(slices.Clone(commitSecondsBounds), 30, 60, 300, 1800, 7200)
 )
 
 func newKeeperMetrics(set *metrics.Set) *keeperMetrics {
@@ -37,7 +40,7 @@ func newKeeperMetrics(set *metrics.Set) *keeperMetrics {
 		drained:      set.NewCounter("flashsale_ledger_orders_total"),
 		batchOrders:  set.NewPrometheusHistogramExt("flashsale_ledger_batch_orders", commitOrdersBounds),
 		commitSecond: set.NewPrometheusHistogramExt("flashsale_ledger_commit_seconds", commitSecondsBounds),
-		delaySeconds: set.NewPrometheusHistogramExt("flashsale_ledger_delay_seconds", commitSecondsBounds),
+		delaySeconds: set.NewPrometheusHistogramExt("flashsale_ledger_delay_seconds", delaySecondsBounds),
 	}
 }
 
