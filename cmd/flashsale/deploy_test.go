@@ -100,6 +100,13 @@ func requireKnown(t testing.TB, known map[string]bool, text, where string) {
 	}
 }
 
+// TestTheImageListensWhereItCanBeReached: its port is published, or asked by an orchestrator, from outside of the container.
+func TestTheImageListensWhereItCanBeReached(t *testing.T) {
+	image := fileOf(t, "deploy/Dockerfile")
+	require.Regexp(t, `(?m)^EXPOSE 3000$`, image)
+	require.Regexp(t, `(?m)^ENV (.* )?HOST=0\.0\.0\.0$`, image)
+}
+
 // TestComposeFile has docker-compose read the file. Debian's (1.29) knows all of it but the project's name.
 func TestComposeFile(t *testing.T) {
 	file := strings.Replace(fileOf(t, "docker-compose.yml"), "\nname: flashsale\n", "\n", 1)
