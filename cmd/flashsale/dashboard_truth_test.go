@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +75,9 @@ func TestTheDashboardWhilePostgresHangs(t *testing.T) {
 	redis, postgres := devtest.Redis(t), devtest.Postgres(t)
 	p := start(t, nil, "REDIS_URL="+redis.URL(), "DATABASE_URL="+postgres.URL())
 	p.product("lamp", 999_991)
+	status, tent := p.do(http.MethodPost, "/inventory", fmt.Sprintf(`{"id":"tent","name":"Tent","price":9,"initialStock":5,"startsAt":%q}`,
+		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
+	require.Equal(t, http.StatusCreated, status, "%v", tent)
 	b := openBrowser(t)
 	b.visit(p.base + "/dashboard")
 	b.awaitText(lamp+".units", `^999\.9K$`)
@@ -89,6 +93,11 @@ func TestTheDashboardWhilePostgresHangs(t *testing.T) {
 	b.awaitText("#t-sold", "^1 sold")
 	require.NoError(t, postgres.Resume())
 	b.awaitText("#status", "^ok$")
+
+	b.eval(`((real) => { Date.now = () => real() + 7_200_000 })(Date.now)`) // this screen's clock is two hours ahead
+	p.order("lamp", "ben")
+	b.awaitText(lamp+".counts", "^2 sold")
+	require.Regexp(t, `^starts in (59|1 h)`, b.text(`.product[data-id="tent"] .state`), "by the server's clock")
 	b.requireQuiet(storeAway)
 }
 

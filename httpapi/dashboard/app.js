@@ -3,7 +3,7 @@
 import { big, clock, count, find, percent, put, rate, seconds, some, span } from "./format.js";
 import { connect } from "./connection.js";
 import { Chart } from "./charts.js";
-import { filter, setAdmin, setAll, setKnown, showLevels, showProducts } from "./products.js";
+import { filter, setAdmin, setAll, setKnown, setTime, showLevels, showProducts } from "./products.js";
 import { showHealth, showProblems, showRefusals } from "./system.js";
 import { change, signIn, signOut, toast } from "./admin.js";
 import { applyTheme, onThemeChange, toggleTheme } from "./theme.js";
@@ -117,6 +117,7 @@ function showMetrics(m) {
   const at = Date.parse(m.timestamp) / 1000;
   const went = last && since(m, last);
   last = m;
+  setTime(m.timestamp);
   showTiles(m, went);
   if (went) {
     charts[0].add(at, [went.failed, went.refused, Math.max(0, went.placed)]);
