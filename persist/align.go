@@ -147,11 +147,18 @@ func (l *leader) adopt(ctx context.Context, at position, replid string) error {
 
 // hold gives a partition to an operator: no machine can close this gap.
 func (l *leader) hold(ctx context.Context, at position, why string) error {
+	ctx, cancel := l.lasting(ctx, ledgerTimeout)
+	defer cancel()
+	return l.handToOperator(ctx, l.conn, at, why)
+}
+
+// handToOperator gives a partition to an operator, unless it is in another epoch by now.
+func (f *follower) handToOperator(ctx context.Context, db querier, at position, why string) error {
 	const update = `UPDATE partitions SET operator_hold = $2, updated_at = now() WHERE partition = $1 AND epoch = $3`
-	if _, err := l.exec(ctx, update, l.partition, why, at.epoch.Number); err != nil {
+	if _, err := db.Exec(ctx, update, f.partition, why, at.epoch.Number); err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
-	l.metrics.holds.Inc()
-	l.log.Error("partition is held for an operator; docs/operations.md says what to do", "because", why)
+	f.metrics.holds.Inc()
+	f.log.Error("partition is held for an operator; docs/operations.md says what to do", "because", why)
 	return nil
 }

@@ -115,6 +115,27 @@ func TestALedgerThatWentBackIsHeldForAnOperator(t *testing.T) {
 	require.Contains(t, n.State(partition).Reason, "held by an operator")
 }
 
+// Whoever leads may have been started after the ledger went back; then another process knows.
+func TestALedgerThatWentBackIsHeldByWhoeverKnows(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	earlier := s.start(t)
+	earlier.product(t, "lamp", 10, onSale)
+	partition := earlier.PartitionOf("lamp")
+	earlier.stop()
+	leader, err := s.pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer leader.Release()
+	_, err = leader.Exec(t.Context(), `SELECT pg_advisory_lock($1, $2)`, 0x666c6173, partition)
+	require.NoError(t, err)
+	n := s.start(t)
+	require.NotZero(t, n.Watermark(partition).Sequence)
+
+	_, err = s.pool.Exec(t.Context(), `UPDATE partitions SET sequence = sequence - 1 WHERE partition = $1`, partition)
+	require.NoError(t, err)
+	eventually(t, "the partition to be held", func() bool { return n.State(partition).Epoch.Held != "" })
+	require.Contains(t, n.State(partition).Reason, "but was at epoch")
+}
+
 func TestAGapInTheLogIsHeldUntilAnOperatorDecides(t *testing.T) {
 	s := newStack(t, devtest.Redis(t).URL())
 	n := s.start(t)

@@ -146,13 +146,18 @@ func (f *follower) report(ctx context.Context, err error) {
 	}
 }
 
-// follow takes the epoch in force and the watermark from the ledger and asks Redis whether it takes orders.
+// follow takes the epoch in force and the watermark from the ledger and asks Redis whether it takes orders. That the ledger
+// has gone back may be known to this process and not to the one that leads.
 func (f *follower) follow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
+	known := f.engine.Watermark(f.partition) // before the position is read, which can only be further
 	at, err := readPosition(ctx, f.pool, f.partition)
 	if err != nil {
 		return err
+	}
+	if at.epoch.Held == "" && wentBack(at, known) {
+		return f.handToOperator(ctx, f.pool, at, howFarBack(at, known))
 	}
 	_, err = f.install(ctx, at)
 	return err

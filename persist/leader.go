@@ -126,9 +126,8 @@ func (l *leader) round(ctx context.Context) error {
 	case at.epoch.Held != "":
 		wait(ctx, followInterval, nil)
 		return nil
-	case behind(at, known) && at.rebuildReason != operatorRebuild:
-		return l.hold(ctx, at, fmt.Sprintf("the ledger is at epoch %d, sequence %d, but was at epoch %d, sequence %d",
-			at.epoch.Number, at.sequence, known.Epoch, known.Sequence))
+	case wentBack(at, known):
+		return l.hold(ctx, at, howFarBack(at, known))
 	case guard != engine.GuardOK || at.rebuildReason != "" || l.suspect != "":
 		return l.align(ctx, at, guard)
 	}
@@ -141,11 +140,6 @@ func (l *leader) round(ctx context.Context) error {
 		return err
 	}
 	return handOverErr
-}
-
-// behind tells whether the ledger has gone back: it was restored, or failed over to an older state.
-func behind(at position, known engine.Watermark) bool {
-	return known.Epoch > at.epoch.Number || known.Epoch == at.epoch.Number && known.Sequence > at.sequence
 }
 
 // drainBlock is how long a drainer waits for entries before it looks around.

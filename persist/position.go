@@ -30,6 +30,18 @@ func (p *position) watermark() engine.Watermark {
 	return engine.Watermark{Epoch: p.epoch.Number, Replid: p.epoch.Replid, Sequence: p.sequence, Orders: p.orders, Refused: p.refused}
 }
 
+// wentBack tells whether the ledger is not as far as it is known to have been: it was restored, or failed over to an older
+// state. One that an operator has said to be the truth is.
+func wentBack(at position, known engine.Watermark) bool {
+	behind := known.Epoch > at.epoch.Number || known.Epoch == at.epoch.Number && known.Sequence > at.sequence
+	return behind && at.rebuildReason != operatorRebuild
+}
+
+func howFarBack(at position, known engine.Watermark) string {
+	return fmt.Sprintf("the ledger is at epoch %d, sequence %d, but was at epoch %d, sequence %d",
+		at.epoch.Number, at.sequence, known.Epoch, known.Sequence)
+}
+
 // querier is what a pool, a connection and a transaction have in common.
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
