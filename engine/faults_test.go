@@ -174,7 +174,7 @@ func TestRefusalAfterALostReplyIsUnknown(t *testing.T) {
 func TestDeathAfterALostReplyIsUnknown(t *testing.T) {
 	server := devtest.Redis(t, "appendonly no")
 	between := newProxy(t, server.URL())
-	n := startNode(t, connectTo(t, between.url()), Config{Timeout: 300 * time.Millisecond})
+	n := startNode(t, connectTo(t, between.url()), Config{Timeout: 600 * time.Millisecond})
 	n.product(t, "a", 5, onSale)
 	_, err := n.buy("a", "first", 1)
 	require.NoError(t, err)
@@ -191,7 +191,7 @@ func TestDeathAfterALostReplyIsUnknown(t *testing.T) {
 func TestDeadlineHoldsWhateverTheClientDoes(t *testing.T) {
 	release := make(chan struct{})
 	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
-	n := startNode(t, taps, Config{Prefix: "outstay", Timeout: 50 * time.Millisecond})
+	n := startNode(t, taps, Config{Prefix: "outstay", Timeout: 400 * time.Millisecond})
 	n.product(t, "a", 5, onSale)
 	taps.mu.Lock()
 	taps.hold = func([]string) { <-release }
@@ -248,7 +248,7 @@ func TestErrorRepliesThatAreADefiniteNo(t *testing.T) {
 // Promise 3: what Redis refuses before it runs the script is a definite no, and nothing has changed.
 func TestDefiniteRefusals(t *testing.T) {
 	server := devtest.Redis(t, "appendonly no")
-	n := startNode(t, connectTo(t, server.URL()), Config{Timeout: 60 * time.Millisecond})
+	n := startNode(t, connectTo(t, server.URL()), Config{Timeout: patience})
 	n.product(t, "a", 10, onSale)
 	_, err := n.buy("a", "u", 1)
 	require.NoError(t, err)
@@ -270,7 +270,7 @@ func TestDefiniteRefusals(t *testing.T) {
 
 // A script that may have written is never called refused: here it is the type of a key that stops it.
 func TestScriptErrorIsUnknown(t *testing.T) {
-	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "scripterror", Timeout: 60 * time.Millisecond})
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "scripterror", Timeout: 400 * time.Millisecond})
 	n.product(t, "a", 10, onSale)
 	n.do(t, "SET", n.keys(0).Buyers, "of the wrong type")
 	_, err := n.buy("a", "u", 1)

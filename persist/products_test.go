@@ -146,13 +146,13 @@ CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 	END $$;
 CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON stock_changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();`)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
 	defer cancel()
 	_, err = n.store.ChangeProduct(ctx, "lamp", engine.ProductChange{AdjustStock: ptr[int64](10), Actor: "test"})
 	require.Equal(t, engine.CodeOutcomeUnknown, codeOf(err), "%v", err)
 	eventually(t, "the change after all", func() bool { return s.count(t, `SELECT initial_stock FROM products`) == 20 })
 
-	ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), 900*time.Millisecond)
 	defer cancel()
 	sofa := engine.NewProduct{Product: engine.Product{ID: "sofa", Name: "sofa", Terms: onSale}, Actor: "test"}
 	_, err = n.store.CreateProduct(ctx, sofa)
