@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,23 +14,49 @@ import (
 // orderCounts are the orders that the ledger has, by state.
 type orderCounts map[string]int64
 
-// orderCounts asks for them; nil where they would say nothing.
-func (s *sale) orderCounts() (orderCounts, error) {
+// errEarlierOrders is why a sale is not begun: what the ledger takes meanwhile would be counted as this sale's.
+var errEarlierOrders = errors.New("the ledger is still taking orders that were placed before: wait until it has them, or say --shared")
+
+// countsAtRest returns the counts once the ledger has what was placed before, for which it waits for at most LedgerWait; nil
+// where they would say nothing.
+func (s *sale) countsAtRest(ctx context.Context) (orderCounts, error) {
 	if s.Shared {
 		return nil, nil //nolint:nilnil // there is nothing to compare with
 	}
+	waiting, cancel := context.WithTimeout(ctx, s.LedgerWait)
+	defer cancel()
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	for atRest := false; ; {
+		counts, underWay, err := s.orderCounts()
+		if err != nil || underWay == 0 && atRest {
+			return counts, err
+		}
+		if atRest = underWay == 0; atRest {
+			continue // what was on its way may have been counted before it came: once more
+		}
+		select {
+		case <-waiting.Done():
+			return nil, firstError(ctx.Err(), errEarlierOrders)
+		case <-again.C:
+		}
+	}
+}
+
+// orderCounts asks for them; underWay are the changes of orders that the ledger does not have yet.
+func (s *sale) orderCounts() (counts orderCounts, underWay int64, err error) {
 	answer, err := s.provers[0].getAs("/orders/admin/metrics", s.AdminToken)
 	if err == nil {
 		err = expect(answer, fasthttp.StatusOK, "GET /orders/admin/metrics")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("count orders: %w", err)
+		return nil, 0, fmt.Errorf("count orders: %w", err)
 	}
-	counts := orderCounts{}
+	counts = orderCounts{}
 	for _, state := range []string{statusPending, statusConfirmed, statusCancelled, statusExpired, "failed"} {
 		counts[state] = answer.doc.GetInt64(state + "Orders")
 	}
-	return counts, nil
+	return counts, answer.doc.GetInt64("queueStats", "waiting") + answer.doc.GetInt64("queueStats", "active"), nil
 }
 
 // awaitCounts waits, for at most LedgerWait, until the ledger has as many orders more of each state as there must be.
@@ -45,7 +72,7 @@ func (s *sale) awaitCounts(ctx context.Context, before orderCounts, settled *set
 	var shown *progress
 	defer func() { shown.stop() }()
 	for {
-		now, err := s.orderCounts()
+		now, _, err := s.orderCounts()
 		broken := brokenCounts(before, now, want)
 		if err == nil && broken == "" || waiting.Err() != nil {
 			r.scope("%s", allOf(want.total, "order"))

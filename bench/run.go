@@ -132,7 +132,7 @@ func (s *sale) run(ctx context.Context) (Report, error) {
 	if s.Environment.Apart {
 		report.Environment.Service = s.describeService()
 	}
-	before, err := s.orderCounts()
+	before, err := s.countsAtRest(ctx)
 	if err != nil {
 		return report, err
 	}

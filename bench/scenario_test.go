@@ -105,6 +105,35 @@ func TestSharedServiceIsNotCounted(t *testing.T) {
 	}
 }
 
+// What an earlier sale left for the ledger to take is waited for: it would be counted as this sale's.
+func TestAnEarlierSaleIsDrainedFirst(t *testing.T) {
+	left, earlier := int64(3), int64(0)
+	s := &shop{
+		onCounts: func(counts map[string]int64) { counts["confirmedOrders"] += earlier },
+		waiting: func() int64 {
+			if left > 0 {
+				left, earlier = left-1, earlier+1
+			}
+			return left
+		},
+	}
+	report, err := Run(t.Context(), sample(s.open(t), "rush"))
+	require.NoError(t, err)
+	require.True(t, report.Proven)
+}
+
+func TestABacklogThatStaysIsTold(t *testing.T) {
+	s := &shop{waiting: func() int64 { return 1 }}
+	o := sample(s.open(t), "rush")
+	o.LedgerWait = 10 * time.Millisecond
+	report, err := Run(t.Context(), o)
+	require.ErrorIs(t, err, errEarlierOrders)
+	require.False(t, report.Begun())
+	o.Shared = true
+	_, err = Run(t.Context(), o)
+	require.NoError(t, err)
+}
+
 // TestTokensAreSent to the routes of buyers and of admins, each its own.
 func TestTokensAreSent(t *testing.T) {
 	s := &shop{answer: func(_ *shop, ctx *fasthttp.RequestCtx) bool {

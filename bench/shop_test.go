@@ -30,6 +30,8 @@ type shop struct {
 	onList func(user string, list []shopOrder) []shopOrder
 	// onCounts, if set, changes the counts of orders, under the lock.
 	onCounts func(counts map[string]int64)
+	// waiting, if set, says how many orders of earlier sales the ledger lacks, under the lock.
+	waiting func() int64
 
 	mu      sync.Mutex
 	product shopProduct // the first
@@ -237,7 +239,14 @@ func (s *shop) count(ctx *fasthttp.RequestCtx) {
 	if s.onCounts != nil {
 		s.onCounts(counts)
 	}
-	reply200(ctx, counts)
+	answer := map[string]any{}
+	for state, n := range counts {
+		answer[state] = n
+	}
+	if s.waiting != nil {
+		answer["queueStats"] = map[string]int64{"waiting": s.waiting(), "active": 0}
+	}
+	reply200(ctx, answer)
 }
 
 func (s *shop) list(ctx *fasthttp.RequestCtx, user string) {
