@@ -134,7 +134,7 @@ func New(client rueidis.Client, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		config: config, client: client, metrics: newEngineMetrics(config.Metrics), notOffered: notOffered(config.Replicas),
+		config: config, client: client, metrics: newEngineMetrics(config.Metrics, config.BacklogCap), notOffered: notOffered(config.Replicas),
 	}
 	for id := range config.Partitions {
 		p := newPartition(id)

@@ -27,7 +27,8 @@ var (
 	batchSecondsBounds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 )
 
-func newEngineMetrics(set *metrics.Set) *engineMetrics {
+func newEngineMetrics(set *metrics.Set, backlogCap int64) *engineMetrics {
+	set.NewGauge("flashsale_backlog_cap_orders", func() float64 { return float64(backlogCap) })
 	return &engineMetrics{
 		gateRefusals:   set.NewCounter("flashsale_gate_refusals_total"),
 		queueFull:      set.NewCounter(`flashsale_shed_total{reason="queue_full"}`),

@@ -43,6 +43,7 @@ var families = map[string]family{
 	"flashsale_partition_aligned_total":        {"counter", "Partitions brought in line: adopted as they were, or rebuilt from the ledger; by reason."},
 	"flashsale_lost_orders_total":              {"counter", "Answered orders that Redis forgot before they were in the ledger, as far as this process knew of them."},
 	"flashsale_ledger_sequence":                {"gauge", "The last log entry of the epoch that the ledger has."},
+	"flashsale_backlog_cap_orders":             {"gauge", "BACKLOG_CAP: orders that a partition may have waiting for the ledger before new ones are refused."},
 	"flashsale_ledger_backlog_orders":          {"gauge", "Orders that Redis has logged and the ledger lacks, of all processes."},
 	"flashsale_ledger_lag_entries":             {"gauge", "Log entries that Redis has and the ledger lacks, of all processes."},
 	"flashsale_ledger_lag_seconds":             {"gauge", "For how long the oldest order has waited that the ledger lacks."},

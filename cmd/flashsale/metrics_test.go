@@ -68,6 +68,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`flashsale_partition_state{partition="0",state="open"} 1`,
 		`flashsale_partition_leader{partition="0"} 1`,
 		`flashsale_ledger_lag_entries{partition="0"} 0`,
+		`flashsale_backlog_cap_orders 5000000`,
 		`flashsale_partition_aligned_total{how="rebuilt",reason="new"} 4`,
 		`flashsale_partition_aligned_total{how="rebuilt",reason="missing"} 0`,
 		`flashsale_build_info{version="dev"} 1`,
