@@ -48,6 +48,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 		client.Close()
 		return nil, err
 	}
+	checkReplay(ctx, client, warnUnread)
 	return client, nil
 }
 

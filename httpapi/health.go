@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -35,6 +36,7 @@ func watchChecks(checks []Check) []*watchedCheck {
 // What is told of a check that fails.
 const (
 	detailSilent = "no answer in time"
+	detailAway   = "can't be reached"
 	detailBroken = "does not work; the log says why"
 )
 
@@ -101,6 +103,8 @@ func (s *Server) runCheck(ctx context.Context, c *watchedCheck) finding {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded): // the drivers say either
 		f.detail = detailSilent
+	case errors.As(err, new(*net.OpError)): // refused, no route, no such host: nobody needs the log to know what to look at
+		f.detail = detailAway
 	case err != nil:
 		f.detail = detailBroken
 	}

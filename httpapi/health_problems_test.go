@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,6 +67,11 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 		"both are away": {
 			redis: errors.New("10.0.0.7"), postgres: errors.New("10.0.0.8"), status: "down",
 			problems: []any{"Redis does not work; the log says why; no order is decided", "Postgres does not work; the log says why"},
+		},
+		"both are ended": {
+			redis:    fmt.Errorf("ping: %w", &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}),
+			postgres: &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, status: "down",
+			problems: []any{"Redis can't be reached; no order is decided", "Postgres can't be reached"},
 		},
 		"redis is silent, as its driver says it": {
 			redis: fmt.Errorf("read: %w", os.ErrDeadlineExceeded), status: "down", problems: []any{"Redis does not answer; no order is decided"},
