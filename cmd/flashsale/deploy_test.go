@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,6 +130,23 @@ func TestComposeFile(t *testing.T) {
 		require.DirExists(t, filepath.Join(repository, mount[1]))
 	}
 	require.Contains(t, fileOf(t, "deploy/prometheus/prometheus.yml"), "flashsale:9464", "Prometheus asks where METRICS_ADDR listens")
+}
+
+// TestComposeHandsSettingsOn: what somebody wrote into .env is not silently left out, but for what these containers fix.
+func TestComposeHandsSettingsOn(t *testing.T) {
+	fixed := []string{
+		"REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_PREFIX", // users.acl has one prefix
+		"DATABASE_URL", "DATABASE_HOST", "DATABASE_PORT", "DATABASE_USERNAME", "DATABASE_PASSWORD", "DATABASE_NAME",
+		"HOST", "PORT", "NODE_ENV", "METRICS_ADDR", "DATA_DIR", "API_KEYS_FILE", // a file takes a mount
+	}
+	compose := fileOf(t, "docker-compose.yml")
+	settings := regexp.MustCompile(`(?m)^#?([A-Z][A-Z_]+)=`).FindAllStringSubmatch(fileOf(t, ".env.example"), -1)
+	require.NotEmpty(t, settings)
+	for _, setting := range settings {
+		if !slices.Contains(fixed, setting[1]) {
+			require.Regexp(t, `\n      `+setting[1]+`:(\n| \$\{`+setting[1]+`[:}])`, compose)
+		}
+	}
 }
 
 func absolute(t testing.TB, path string) string {
