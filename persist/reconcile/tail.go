@@ -78,8 +78,14 @@ func (t *tail) read(ctx context.Context, e *engine.Engine, to uint64) (err error
 			return err
 		}
 	}
-	replid, err := t.link.Replid(ctx) // asked after the entries came, so they are of this history
-	if err == nil && replid != t.epoch.Replid {
+	return t.checkHistory(ctx, t.epoch)
+}
+
+// checkHistory fails unless the link leads to the server history that the ledger names. It is asked after entries came, so
+// they are of this history.
+func (t *tail) checkHistory(ctx context.Context, epoch engine.Epoch) error {
+	replid, err := t.link.Replid(ctx)
+	if err == nil && replid != epoch.Replid {
 		err = fmt.Errorf("%w: the server of partition %d has another history than the ledger names", errRestless, t.partition)
 	}
 	return err
@@ -120,16 +126,10 @@ func (t *tail) close() {
 // find looks an order up in the entry of a sequence; kept tells whether the log still has that entry, and logged is the order
 // as it says, nil where it does not name it.
 func (t *tail) find(ctx context.Context, e *engine.Engine, epoch engine.Epoch, sequence uint64, id engine.OrderID) (kept bool, logged *engine.Order, err error) {
-	if t.link == nil {
-		if t.link, err = e.Connect(ctx, t.partition); err != nil {
-			return false, nil, err
-		}
+	if sequence == 0 {
+		return false, nil, nil
 	}
-	keys, err := e.EpochKeys(t.partition, epoch)
-	if err != nil || sequence == 0 {
-		return false, nil, err
-	}
-	entries, err := t.link.ReadLog(ctx, keys, sequence-1, 1, 0)
+	entries, err := t.entry(ctx, e, epoch, sequence)
 	if err != nil || len(entries) == 0 || entries[0].Sequence != sequence {
 		return false, nil, err
 	}
@@ -139,4 +139,24 @@ func (t *tail) find(ctx context.Context, e *engine.Engine, epoch engine.Epoch, s
 		}
 	}
 	return true, logged, nil
+}
+
+// entry reads the first entry from a sequence on, if there is one.
+func (t *tail) entry(ctx context.Context, e *engine.Engine, epoch engine.Epoch, sequence uint64) (entries []engine.Entry, err error) {
+	keys, err := e.EpochKeys(t.partition, epoch)
+	if err != nil {
+		return nil, err
+	}
+	if t.link == nil {
+		if t.link, err = e.Connect(ctx, t.partition); err != nil {
+			return nil, err
+		}
+	}
+	if entries, err = t.link.ReadLog(ctx, keys, sequence-1, 1, 0); err == nil {
+		err = t.checkHistory(ctx, epoch)
+	}
+	if err != nil {
+		t.close()
+	}
+	return entries, err
 }

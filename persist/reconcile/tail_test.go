@@ -31,4 +31,11 @@ func TestATailKeepsNothingOfAnotherHistory(t *testing.T) {
 	}
 	require.NoError(t, tail.reach(t.Context(), p.Engine, epoch, 0, 1))
 	require.Len(t, tail.until(1), 1)
+
+	kept, _, err := tail.find(t.Context(), p.Engine, epoch, 1, engine.OrderID{})
+	require.NoError(t, err)
+	require.True(t, kept)
+	_, _, err = tail.find(t.Context(), p.Engine, other, 1, engine.OrderID{})
+	require.ErrorIs(t, err, errRestless, "the link is still that to the server before")
+	require.Nil(t, tail.link)
 }
