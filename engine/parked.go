@@ -97,15 +97,7 @@ func (g *parkedGroup) finish(w Watermark) {
 	}
 }
 
-func (g *parkedGroup) firstDeadline() time.Time {
-	first := g.waiting[0].deadline
-	for _, r := range g.waiting[1:] {
-		if r.deadline.Before(first) {
-			first = r.deadline
-		}
-	}
-	return first
-}
+func (g *parkedGroup) firstDeadline() time.Time { return earliest(g.waiting) }
 
 // arm has the deadlines looked at at an instant; the caller holds the lock.
 func (p *parked) arm(at time.Time) {

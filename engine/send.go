@@ -66,7 +66,7 @@ const (
 // send repeats an attempt whose reply was lost, for the scripts recognise what they have done, until the earliest
 // deadline of the batch. It never repeats into another epoch, nor what was refused for good.
 func (s *sender[R]) send() {
-	deadline := s.batch[0].wait().deadline
+	deadline := earliest(s.batch)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	began := s.partition.view.Load()
@@ -94,6 +94,17 @@ func (s *sender[R]) send() {
 			return
 		}
 	}
+}
+
+// earliest returns the first deadline of a batch. It is not always that of who came first: what is asked anew keeps its own.
+func earliest[R interface{ wait() *waiting }](batch []R) time.Time {
+	first := batch[0].wait().deadline
+	for _, r := range batch[1:] {
+		if d := r.wait().deadline; d.Before(first) {
+			first = d
+		}
+	}
+	return first
 }
 
 // attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.

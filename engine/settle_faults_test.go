@@ -195,3 +195,21 @@ func TestSweeperLeavesAHeldPartitionAlone(t *testing.T) {
 		require.Equal(t, wanted, len(taps.scripts()) > 0, "held %q", held)
 	}
 }
+
+// What is asked anew, with what the ledger has, comes with what is left of its time, behind those who have just come.
+func TestABatchEndsWithItsEarliestDeadline(t *testing.T) {
+	taps := &tap{Client: connectTo(t, devtest.SharedRedis(t))}
+	n := startNode(t, taps, Config{Prefix: "earliest", Timeout: patience})
+	n.product(t, "a", 5, onSale)
+	taps.mu.Lock()
+	taps.hold = func([]string) { <-t.Context().Done() } // no call ever ends
+	taps.mu.Unlock()
+	fresh, again := NewTransition(), NewTransition()
+	fresh.Action, again.Action = ActionCancel, ActionCancel
+	fresh.deadline, again.deadline = time.Now().Add(2*patience), time.Now().Add(300*time.Millisecond)
+	s := newSender(n.Engine, n.partitions[0], &settleCall{engine: n.Engine})
+	s.batch = []*Transition{fresh, again}
+	go s.send()
+	next(t, again.done, "an answer within its time")
+	require.Equal(t, ErrOutcomeUnknown, again.err)
+}
