@@ -114,6 +114,7 @@ func TestTheDashboardBeforeTheStoresAreThere(t *testing.T) {
 	b.awaitText("#status", "^down$")
 	b.awaitText("#checks", `Redis\s*down`)
 	b.awaitText("#link-text", "^disconnected since")
+	b.awaitText("#reconcile", "^not known just now$")
 	require.NoError(t, redis.Restart(t.Context()))
 	b.awaitText("#link-text", "^live$")
 	b.awaitText("#status", "^ok$")

@@ -17,7 +17,7 @@ export function showHealth(health) {
   put(find("version"), health.version);
   find("checks").replaceChildren(...health.checks.map(check));
   find("partitions").replaceChildren(...health.partitions.map(partition));
-  showReconciliation(health.reconciliation);
+  showReconciliation(health.reconciliation, health.partitions.length > 0);
 }
 
 // showProblems says what is wrong, a line each, mildly where orders go on; a reader of the screen is told when it changes.
@@ -69,10 +69,11 @@ export function showRefusals(counts, failures) {
 
 const reconcileOld = 86_400; // seconds, as in the alert
 
-function showReconciliation(run) {
+// showReconciliation says how the last one ended; a server that has not opened has not been told of any.
+function showReconciliation(run, opened) {
   const box = find("reconcile");
   if (!run) {
-    put(box, "There has been none yet: flashsale reconcile");
+    put(box, opened ? "There has been none yet: flashsale reconcile" : "not known just now");
     return;
   }
   const good = run.outcome === "clean";
