@@ -221,30 +221,32 @@ func (s *Server) getLive(ctx *fasthttp.RequestCtx) {
 	ctx.SetBodyString("ok")
 }
 
-// getReady tells a load balancer whether to send orders here.
+// getReady tells a load balancer whether to send orders here: as long as any can be placed. What is wrong with a store or a
+// partition is wrong for all processes at once, and to take them all out would end a sale that could go on.
 func (s *Server) getReady(ctx *fasthttp.RequestCtx) {
+	findings, states := s.checked(), s.partitionStates()
 	body, reasons := []byte(nil), 0
 	add := func(reason string) {
 		body = appendString(separate(body, reasons), reason)
 		reasons++
 	}
-	for _, f := range s.checked() {
-		if f.detail != "" {
+	for i := range findings {
+		if f := &findings[i]; f.detail != "" {
 			add(f.name + ": " + f.detail)
 		}
 	}
 	if !s.opened.Load() {
 		add(reasonStarting)
 	}
-	for _, p := range s.partitionStates() {
-		if !p.Open {
+	for i := range states {
+		if p := &states[i]; !p.Open {
 			add("partition " + strconv.Itoa(p.Partition) + ": " + p.Reason)
 		}
 	}
-	if reasons == 0 {
-		sendJSON(ctx, fasthttp.StatusOK, []byte(`{"status":"ready","reasons":[]}`))
-		return
+	code, status := fasthttp.StatusOK, "ready"
+	if !s.opened.Load() || !sells(findings, states) {
+		code, status = fasthttp.StatusServiceUnavailable, "not ready"
 	}
-	body = append(append([]byte(`{"status":"not ready","reasons":[`), body...), "]}"...)
-	sendJSON(ctx, fasthttp.StatusServiceUnavailable, body)
+	body = append(append(appendStringMember(nil, `{"status":`, status), `,"reasons":[`...), body...)
+	sendJSON(ctx, code, append(body, "]}"...))
 }

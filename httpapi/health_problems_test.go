@@ -95,6 +95,7 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 			health := got.json(t)
 			require.Equal(t, c.status == "down", got.status == 503)
 			require.Equal(t, c.status, health["status"])
+			require.Equal(t, got.status, h.send("GET", "/readyz", "").status, "orders are sent here as long as any can be placed")
 			require.Equal(t, c.problems, health["problems"])
 			require.Equal(t, map[string]any{"lagOrders": 44.0, "lagSeconds": c.lag.Seconds()}, health["ledger"])
 			require.Equal(t, c.lag.Seconds()/2, health["partitions"].([]any)[2].(map[string]any)["lagSeconds"])

@@ -95,6 +95,7 @@ func launch(t testing.TB, program, args []string, env ...string) *process {
 	return p
 }
 
+// awaitReady waits until nothing is wrong any more.
 func (p *process) awaitReady() {
 	p.t.Helper()
 	eventually(p.t, "the service to be ready", func() bool {
@@ -103,8 +104,8 @@ func (p *process) awaitReady() {
 			require.FailNow(p.t, "the process ended", "%s", p.output)
 		default:
 		}
-		status, _ := p.get("/readyz")
-		return status == http.StatusOK
+		status, said := p.get("/readyz")
+		return status == http.StatusOK && fmt.Sprint(said["reasons"]) == "[]"
 	})
 }
 

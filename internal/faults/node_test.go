@@ -121,6 +121,7 @@ func (n *node) stop() {
 
 // ready tells whether all is well as far as the process knows.
 func (n *node) ready() bool {
-	status, _ := n.get("/readyz")
-	return status == http.StatusOK
+	status, said := n.get("/readyz")
+	reasons, _ := said["reasons"].([]any)
+	return status == http.StatusOK && len(reasons) == 0
 }
