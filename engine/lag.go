@@ -112,6 +112,14 @@ type logEnd struct {
 	orders   int64  // running count of orders, over all epochs
 }
 
+// covers tells whether another end says nothing new: it is of an epoch that is over, or of the same history and no further.
+func (l *logEnd) covers(told *logEnd) bool {
+	if l.epoch != told.epoch {
+		return l.epoch > told.epoch
+	}
+	return l.replid == told.replid && l.sequence >= told.sequence
+}
+
 // logEnd returns how far the log has come, as far as this process knows.
 func (p *partition) logEnd() logEnd {
 	if end := p.end.Load(); end != nil {
@@ -130,7 +138,7 @@ func (p *partition) logged(v *view, sequence uint64, orders int64, at time.Time)
 	told := &logEnd{epoch: v.Number, replid: v.Replid, sequence: sequence, orders: orders}
 	for {
 		end := p.end.Load()
-		if end != nil && end.epoch == told.epoch && end.replid == told.replid && end.sequence >= sequence {
+		if end != nil && end.covers(told) {
 			break
 		}
 		if p.end.CompareAndSwap(end, told) {

@@ -153,3 +153,14 @@ func TestAnAnswerThatWasOvertakenTakesNothingBack(t *testing.T) {
 	require.Equal(t, int64(200), n.State(0).Backlog)
 	require.Equal(t, int64(2), n.State(0).Entries)
 }
+
+// The epoch may change between the look at what is in force and what is made of an answer.
+func TestAnAnswerOfAnEpochThatIsOverTakesNothingBack(t *testing.T) {
+	p := newPartition(0)
+	now := logEnd{epoch: 2, replid: "r", sequence: 3, orders: 7}
+	p.end.Store(&now)
+	before := &view{Epoch: Epoch{Number: 1, Replid: "r"}}
+	p.view.Store(before)
+	p.logged(before, 9, 50, time.Now())
+	require.Equal(t, now, p.logEnd())
+}
