@@ -73,7 +73,7 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 func TestTheDashboardWhilePostgresHangs(t *testing.T) {
 	t.Parallel()
 	redis, postgres := devtest.Redis(t), devtest.Postgres(t)
-	p := start(t, nil, "REDIS_URL="+redis.URL(), "DATABASE_URL="+postgres.URL())
+	p := start(t, nil, "REDIS_URL="+redis.URL(), "DATABASE_URL="+postgres.URL(), "BACKLOG_CAP=1")
 	p.product("lamp", 999_991)
 	status, tent := p.do(http.MethodPost, "/inventory", fmt.Sprintf(`{"id":"tent","name":"Tent","price":9,"initialStock":5,"startsAt":%q}`,
 		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
@@ -91,6 +91,12 @@ func TestTheDashboardWhilePostgresHangs(t *testing.T) {
 	require.Equal(t, http.StatusCreated, status, "%v", a)
 	b.awaitText(lamp+".counts", "^1 sold")
 	b.awaitText("#t-sold", "^1 sold")
+	eventually(t, "the page to say that orders fail", func() bool { // of the last ten seconds
+		status, _ = p.order("lamp", "bob")
+		require.Equal(t, http.StatusServiceUnavailable, status)
+		return strings.Contains(b.text("#problems"), " % of order requests fail: overloaded")
+	})
+	b.awaitText("#status", "^degraded$")
 	require.NoError(t, postgres.Resume())
 	b.awaitText("#status", "^ok$")
 

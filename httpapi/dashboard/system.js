@@ -9,11 +9,16 @@ const words = {
   partition_closed: "partition shut", outcome_unknown: "outcome unknown", internal: "internal error", unauthorized: "no token", forbidden: "not allowed",
 };
 
-export function showHealth(health) {
+export const wordsFor = (code) => words[code] || code;
+
+// showHealth takes, beside what the server says of itself, what is wrong with the orders; where none can be placed that is said.
+export function showHealth(health, failing) {
+  const wrong = health.status === "down" ? [] : failing;
+  const now = wrong.length ? "degraded" : health.status;
   const status = find("status");
-  put(status, health.status);
-  status.className = "pill " + health.status;
-  showProblems(health.problems, health.status === "degraded");
+  put(status, now);
+  status.className = "pill " + now;
+  showProblems([...wrong, ...health.problems], health.status === "degraded" && wrong.length === 0);
   put(find("version"), health.version);
   find("checks").replaceChildren(...health.checks.map(check));
   find("partitions").replaceChildren(...health.partitions.map(partition));
@@ -60,7 +65,7 @@ export function showRefusals(counts, failures) {
     const li = element("li", failures.has(code) ? "failed" : "");
     const bar = element("i");
     bar.style.width = `${Math.max(1, (100 * n) / most)}%`;
-    const name = element("span", "", words[code] || code);
+    const name = element("span", "", wordsFor(code));
     name.title = code;
     li.append(name, element("b", "", count(n)), bar);
     return li;
