@@ -67,8 +67,8 @@ func anchorKey(prefix string, partition int) string {
 	return fmt.Sprintf("%s:{p%02d}", prefix, partition)
 }
 
-// fenceKey names what is written where replicas are waited for and nothing else was written on the connection. It says
-// nothing.
+// fenceKey names what a partition has beside its namespaces: the one that the ledger named last, and what is written where
+// replicas are waited for and nothing else was written on the connection.
 func fenceKey(prefix string, partition int) string {
 	return fmt.Sprintf("%s:{p%02d}:fence", prefix, partition)
 }

@@ -41,14 +41,12 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	because := cmp.Or(at.rebuildReason, l.suspect, string(guard))
 	l.suspect = ""
 	at, whole, err := l.drainShut(ctx, at)
-	if errors.Is(err, errGap) && at.rebuildReason == operatorRebuild {
-		err = nil
-	}
-	if errors.Is(err, errGap) {
-		return l.hold(ctx, at, "Redis has trimmed or lost log entries that the ledger does not have")
-	}
+	why, err := l.unbridgeable(ctx, at, whole, err)
 	if err != nil {
 		return err
+	}
+	if why != "" {
+		return l.hold(ctx, at, why)
 	}
 	missing := l.engine.State(l.partition).Backlog
 	how := howAdopted
@@ -65,6 +63,27 @@ func (l *leader) align(ctx context.Context, at position, guard engine.Guard) err
 	l.metrics.aligned[alignment{how, reason}].Inc()
 	l.log.Info("partition in line", "how", how, "because", because, "sequence", at.sequence, "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// unbridgeable says why no machine can tell what was sold, once the log was drained as far as it goes; "" = one can, or an
+// operator has decided.
+func (l *leader) unbridgeable(ctx context.Context, at position, whole bool, drained error) (string, error) {
+	gap := errors.Is(drained, errGap)
+	switch {
+	case drained != nil && !gap:
+		return "", drained
+	case at.rebuildReason == operatorRebuild:
+		return "", nil
+	case gap:
+		return "Redis has trimmed or lost log entries that the ledger does not have", nil
+	case whole || at.epoch.Namespace == "":
+		return "", nil
+	}
+	later, err := l.engine.LaterEpoch(ctx, l.partition, at.epoch)
+	if err != nil || later == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("Redis has sold in epoch %d, of which the ledger, at epoch %d, knows nothing: it has gone back", later, at.epoch.Number), nil
 }
 
 // mourn says how many orders Redis had logged, as far as this process knows, that are gone: neither drained nor to be brought

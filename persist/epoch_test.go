@@ -205,6 +205,7 @@ func (s *stack) expectNoForeignKeys(t testing.TB, n *node) {
 	t.Helper()
 	known := map[string]bool{"fs:keyspace": true}
 	for p := range n.Partitions() {
+		known[fmt.Sprintf("fs:{p%02d}:fence", p)] = true
 		keys, err := n.EpochKeys(p, n.State(p).Epoch)
 		require.NoError(t, err)
 		for _, key := range keys.All() {

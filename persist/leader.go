@@ -20,6 +20,7 @@ type leader struct {
 	last    context.Context // ends lastDrain after the process was told to stop; what is asked of the ledger goes on till then
 	link    *engine.Link
 	ahead   readAhead
+	noted   string // namespace that this leader has written down in Redis as the one in force
 	suspect string // why the partition is to be brought in line although Redis takes orders; "" = it is not
 }
 
@@ -130,6 +131,9 @@ func (l *leader) round(ctx context.Context) error {
 		return l.hold(ctx, at, howFarBack(at, known))
 	case guard != engine.GuardOK || at.rebuildReason != "" || l.suspect != "":
 		return l.align(ctx, at, guard)
+	}
+	if err := l.note(ctx, at); err != nil {
+		return err
 	}
 	if err := l.dropStale(ctx, at); err != nil {
 		return err

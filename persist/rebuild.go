@@ -13,7 +13,11 @@ import (
 func (l *leader) rebuild(ctx context.Context, at position, replid string) error {
 	number := at.epoch.Number + 1
 	if at.rebuildReason == operatorRebuild {
-		number += operatorLeap
+		later, err := l.engine.LaterEpoch(ctx, l.partition, at.epoch)
+		if err != nil {
+			return err
+		}
+		number = max(number, later) + operatorLeap
 	}
 	next := engine.Epoch{Number: number, Namespace: engine.NewNamespace(number), Replid: replid}
 	keys, err := l.engine.EpochKeys(l.partition, next)
@@ -63,6 +67,18 @@ func (l *leader) publish(ctx context.Context, at position, next engine.Epoch) er
 	if tag.RowsAffected() != 1 {
 		return errMoved
 	}
+	return nil
+}
+
+// note has Redis remember the epoch in force, once.
+func (l *leader) note(ctx context.Context, at position) error {
+	if l.noted == at.epoch.Namespace {
+		return nil
+	}
+	if err := l.engine.NoteEpoch(ctx, l.partition, at.epoch.Namespace); err != nil {
+		return err
+	}
+	l.noted = at.epoch.Namespace
 	return nil
 }
 
