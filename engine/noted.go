@@ -35,14 +35,10 @@ func (e *Engine) LaterEpoch(ctx context.Context, partition int, ledger Epoch) (u
 	if err != nil {
 		return 0, fmt.Errorf("the epoch noted last: %w", err)
 	}
-	text, _, _ := strings.Cut(namespace, "-")
-	number, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || number < ledger.Number || namespace == ledger.Namespace {
-		return 0, nil // what is no namespace was written by hand and tells nothing
-	}
 	keys, err := e.EpochKeys(partition, Epoch{Namespace: namespace})
-	if err != nil {
-		return 0, nil //nolint:nilerr // as above
+	number := numberOf(namespace)
+	if err != nil || number < ledger.Number || namespace == ledger.Namespace {
+		return 0, nil //nolint:nilerr // what is no namespace was written by hand and tells nothing
 	}
 	there, err := e.client.Do(ctx, e.client.B().Exists().Key(keys.Meta).Build()).AsInt64()
 	if err != nil {
@@ -52,4 +48,14 @@ func (e *Engine) LaterEpoch(ctx context.Context, partition int, ledger Epoch) (u
 		return 0, nil
 	}
 	return number, nil
+}
+
+// numberOf returns the number of the epoch that a namespace was made for; 0 = it names none.
+func numberOf(namespace string) uint64 {
+	text, _, _ := strings.Cut(namespace, "-")
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return number
 }

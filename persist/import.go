@@ -45,12 +45,9 @@ func ImportProducts(ctx context.Context, pool *pgxpool.Pool, partitions int, pro
 
 // partitionsOf returns the ledger's number of partitions, which is the setting's where it has none yet.
 func partitionsOf(ctx context.Context, tx pgx.Tx, setting int) (int, error) {
-	var recorded int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM partitions`).Scan(&recorded); err != nil {
-		return 0, fmt.Errorf("partitions: %w", err)
-	}
-	if recorded > 0 {
-		return recorded, nil
+	recorded, err := countPartitions(ctx, tx)
+	if err != nil || recorded > 0 {
+		return recorded, err
 	}
 	return setting, EnsurePartitions(ctx, tx, setting)
 }

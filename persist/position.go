@@ -75,12 +75,12 @@ func EnsurePartitions(ctx context.Context, db interface {
 		return fmt.Errorf("partitions: %w", err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	if _, err := tx.Exec(ctx, `LOCK TABLE partitions IN SHARE ROW EXCLUSIVE MODE`); err != nil {
-		return fmt.Errorf("partitions: %w", err)
+	have, err := countPartitions(ctx, tx)
+	if err == nil && have == 0 { // where there are some the lock would wait for a commit that waits for a standby
+		have, err = lockPartitions(ctx, tx)
 	}
-	var have int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM partitions`).Scan(&have); err != nil {
-		return fmt.Errorf("partitions: %w", err)
+	if err != nil {
+		return err
 	}
 	if have != 0 && have != partitions {
 		return fmt.Errorf("this ledger was first used with %d partitions, the setting says %d: use %d, or a ledger of its own",
@@ -96,6 +96,21 @@ func EnsurePartitions(ctx context.Context, db interface {
 		return fmt.Errorf("partitions: %w", err)
 	}
 	return nil
+}
+
+func countPartitions(ctx context.Context, db querier) (have int, err error) {
+	if err := db.QueryRow(ctx, `SELECT count(*) FROM partitions`).Scan(&have); err != nil {
+		return 0, fmt.Errorf("partitions: %w", err)
+	}
+	return have, nil
+}
+
+// lockPartitions keeps others from writing the table, and counts again.
+func lockPartitions(ctx context.Context, db querier) (have int, err error) {
+	if _, err := db.Exec(ctx, `LOCK TABLE partitions IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		return 0, fmt.Errorf("partitions: %w", err)
+	}
+	return countPartitions(ctx, db)
 }
 
 // watermarkChannel is where every commit of a drainer tells all processes how far it has come. Postgres delivers it

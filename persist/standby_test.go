@@ -54,6 +54,9 @@ func TestACommitThatWaitsForItsStandbyIsNotBrokenOff(t *testing.T) {
 	require.EqualValues(t, 1, count(t, pool, waitsForStandby), "Postgres waits on")
 	require.Zero(t, count(t, pool, ordersThere), "what the standby lacks is no row")
 	require.Equal(t, at, positionOf(t, pool))
+	_, err := MigrateUp(t.Context(), pool)
+	require.NoError(t, err, "a process may start meanwhile")
+	require.NoError(t, EnsurePartitions(t.Context(), pool, 1), "a process may start meanwhile")
 
 	doWithout()
 	devtest.Eventually(t, 10*time.Second, "the commit to come true", func() bool { return count(t, pool, ordersThere) == 3 })
