@@ -45,3 +45,20 @@ func (c *redisClock) at(t time.Time) int64 {
 	defer c.mu.Unlock()
 	return (c.offset + monotonic(t)).Milliseconds()
 }
+
+// known tells whether any server has told its time yet.
+func (c *redisClock) known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset != 0
+}
+
+// TimeOf returns the time by which a product's window of sale is decided, which is that of its Redis; until that has
+// answered, this process's.
+func (e *Engine) TimeOf(product string) time.Time {
+	clock := &e.partitions[e.PartitionOf(product)].clock
+	if !clock.known() {
+		return time.Now()
+	}
+	return time.UnixMilli(clock.now())
+}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"flashsale/internal/devstack/devtest"
 )
 
 // serverClock is a server whose clock is ahead of this process's monotonic one.
@@ -65,4 +67,14 @@ func TestClockOfAnotherServer(t *testing.T) {
 	clock.reset()
 	clock.observe(500_000, start.Add(time.Second))
 	require.Equal(t, int64(500_000), clock.at(start.Add(time.Second)), "the old server's clock must be forgotten")
+}
+
+// A process whose clock is wrong tells buyers the time by which they are served.
+func TestTheTimeOfAProductIsThatOfItsRedis(t *testing.T) {
+	e, err := New(connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "time-of"})
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), e.TimeOf("a"), time.Minute, "its own where nobody has told it")
+	there := time.Now().Add(-10 * time.Minute)
+	e.partitions[e.PartitionOf("a")].clock.observe(there.UnixMilli(), time.Now())
+	require.WithinDuration(t, there, e.TimeOf("a"), time.Minute)
 }

@@ -39,7 +39,10 @@ type fakeReserver struct {
 	fault  map[int]string // partition that is open all the same -> reason
 	lag    map[int]time.Duration
 	rate   float64
+	ahead  time.Duration // of this machine's clock is that of Redis
 }
+
+func (f *fakeReserver) TimeOf(string) time.Time { return time.Now().Add(f.ahead) }
 
 func (f *fakeReserver) NewOrderID(product string, now time.Time) engine.OrderID {
 	return engine.NewOrderID(engine.PartitionOf(product, testPartitions), now)

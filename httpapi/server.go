@@ -36,6 +36,8 @@ type Reserver interface {
 	Partitions() int
 	// State returns what is known of a partition, without asking anybody.
 	State(partition int) engine.PartitionState
+	// TimeOf returns the time by which a product's window of sale is decided, without asking anybody.
+	TimeOf(product string) time.Time
 }
 
 // Orders finds orders, wherever they are now.

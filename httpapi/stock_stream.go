@@ -31,7 +31,7 @@ func (s *Server) readStock(ctx context.Context, product string) ([]byte, error) 
 		}
 		return nil, err
 	}
-	return appendAvailability(nil, &p, s.config.Clock()), nil
+	return appendAvailability(nil, &p, s.deps.Reserver.TimeOf(p.ID)), nil
 }
 
 // getStockStream tells a buyer how much of a product is left, as it changes.

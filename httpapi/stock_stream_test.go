@@ -52,18 +52,20 @@ func (h *harness) openStock(product string) *bufio.Reader {
 	return bufio.NewReader(response.Body)
 }
 
-// What a buyer is told of a product, by its stock and its terms.
+// What a buyer is told of a product, by its stock, its terms and the clock of Redis.
 func TestAvailability(t *testing.T) {
-	now := time.UnixMilli(1_700_000_000_000)
+	const ahead = -10 * time.Minute
+	now := time.Now().Add(ahead)
 	for state, change := range map[string]func(*engine.Product){
 		"on_sale":     func(*engine.Product) {},
 		"all_held":    func(p *engine.Product) { p.Stock.Current, p.Stock.Held = 0, 1 },
 		"sold_out":    func(p *engine.Product) { p.Stock.Current, p.Stock.Held = 0, 0 },
 		"inactive":    func(p *engine.Product) { p.Terms.Active = false },
-		"not_started": func(p *engine.Product) { p.Terms.StartsAt = now.Add(1500 * time.Millisecond) },
+		"not_started": func(p *engine.Product) { p.Terms.StartsAt = now.Add(5 * time.Minute) },
 		"ended":       func(p *engine.Product) { p.Terms.EndsAt = now },
 	} {
-		h := start(t, httpapi.Config{Clock: func() time.Time { return now }})
+		h := start(t, httpapi.Config{})
+		h.reserver.ahead = ahead
 		p := engine.Product{ID: "phone", Terms: engine.Terms{Active: true}, Stock: engine.Stock{Current: 34, Held: 2, Sold: 1, Initial: 37}}
 		change(&p)
 		h.store.products = []engine.Product{p}
@@ -71,7 +73,7 @@ func TestAvailability(t *testing.T) {
 		require.Equal(t, "text/event-stream", got.header.Get("Content-Type"))
 		require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 		require.Contains(t, got.body, `"state":"`+state+`"`)
-		require.Equal(t, state == "not_started", strings.Contains(got.body, `"secondsToStart":2`), got.body)
+		require.Equal(t, state != "not_started", strings.Contains(got.body, `"secondsToStart":0,`), got.body)
 	}
 }
 
