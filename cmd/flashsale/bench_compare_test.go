@@ -24,7 +24,7 @@ func TestBenchCompare(t *testing.T) {
 	var report compare.Report
 	require.NoError(t, json.Unmarshal(out, &report))
 
-	require.Len(t, report.Rows, 5)
+	require.Len(t, report.Rows, 6)
 	for _, row := range report.Rows {
 		require.Positive(t, row.AcceptedPerSecond, row.Name)
 		require.Zero(t, row.Failed, row.Name)
