@@ -311,3 +311,16 @@ func TestWhoComesBesideTheLastBuyerIsTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(told), "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n")
 }
+
+// However many products were looked at, so many are remembered, the last one among them.
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	var s shelves
+	for i := range maxShelves + 100 {
+		name := strconv.Itoa(i)
+		s.put(name, []engine.Product{{ID: name}})
+		require.LessOrEqual(t, len(s.known), maxShelves)
+		last, _ := s.get(name, time.Time{})
+		require.Equal(t, []engine.Product{{ID: name}}, last)
+	}
+	require.Len(t, s.known, maxShelves)
+}

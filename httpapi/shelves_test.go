@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -31,7 +30,7 @@ func TestWhatIsLeftIsToldWhileTheLedgerIsAway(t *testing.T) {
 	require.Equal(t, phone().Name, listed["name"])
 	require.EqualValues(t, 4, listed["currentStock"])
 	h.send("GET", "/inventory/phone", "").requireProblem(t, 503, engine.CodeUnavailable)
-	h.send("GET", "/inventory/absent/stream", "").requireProblem(t, 503, engine.CodeUnavailable)
+	nextEvent(t, h.openStock("absent"), "unavailable")
 
 	h.store.loseLedger(nil)
 	renamed := phone()
@@ -40,27 +39,4 @@ func TestWhatIsLeftIsToldWhileTheLedgerIsAway(t *testing.T) {
 	devtest.Eventually(t, waitLimit, "the ledger to be asked again", func() bool {
 		return strings.Contains(nextEvent(t, r, "stock"), `"state":"inactive"`)
 	})
-}
-
-// However many products were looked at, so many are remembered.
-func TestWhatIsRememberedIsBounded(t *testing.T) {
-	h := start(t, httpapi.Config{})
-	var many []engine.Product
-	for i := range 600 {
-		p := phone()
-		p.ID = fmt.Sprintf("p%03d", i)
-		many = append(many, p)
-	}
-	h.store.setProducts(many...)
-	for _, p := range many {
-		require.Equal(t, 200, h.send("HEAD", "/inventory/"+p.ID+"/stream", "").status)
-	}
-	h.store.loseLedger(engine.ErrUnavailable)
-	answered := 0
-	for _, p := range many {
-		if h.send("HEAD", "/inventory/"+p.ID+"/stream", "").status == 200 {
-			answered++
-		}
-	}
-	require.Equal(t, 512, answered)
 }
