@@ -62,8 +62,8 @@ const (
 // A wave of updates is spread over a part of the interval, so that a thousand writes don't stand between orders and the
 // processor all at once.
 const (
-	waveParts = 16
-	waveShare = 4 // of the interval: one in so many
+	waveParts = 128
+	waveShare = 2 // of the interval: one in so many
 )
 
 func (c Config) withDefaults() Config {
