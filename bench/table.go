@@ -217,3 +217,11 @@ func grouped(n int64) string {
 	}
 	return sign + digits
 }
+
+// Medians says what figures of so many rounds are.
+func Medians(rounds int) string {
+	if rounds == 1 {
+		return "one round"
+	}
+	return fmt.Sprintf("medians of %d rounds", rounds)
+}

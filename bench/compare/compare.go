@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"flashsale/bench/load"
+	"flashsale/internal/positive"
 )
 
 // Options say who competes and for how long. Values that are not positive become the defaults.
@@ -44,11 +45,11 @@ const (
 var ErrOptions = errors.New("bench compare options")
 
 func (o Options) withDefaults() Options {
-	o.Connections = orDefault(o.Connections, load.DefaultConnections)
-	o.Rounds = orDefault(o.Rounds, 5)
-	o.Duration = orDefault(o.Duration, 1500*time.Millisecond)
-	o.Warmup = orDefault(o.Warmup, 300*time.Millisecond)
-	o.Units = orDefault(o.Units, 300)
+	o.Connections = positive.Or(o.Connections, load.DefaultConnections)
+	o.Rounds = positive.Or(o.Rounds, 5)
+	o.Duration = positive.Or(o.Duration, 1500*time.Millisecond)
+	o.Warmup = positive.Or(o.Warmup, 300*time.Millisecond)
+	o.Units = positive.Or(o.Units, 300)
 	if o.Product == "" {
 		o.Product = "bench"
 	}
@@ -56,13 +57,6 @@ func (o Options) withDefaults() Options {
 		o.Out = io.Discard
 	}
 	return o
-}
-
-func orDefault[T int | int64 | time.Duration](value, fallback T) T {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 func (o *Options) check() error {

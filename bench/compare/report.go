@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"flashsale/bench"
 )
 
 // Report is what came of a comparison: the floor, the engine, the rivals. Figures are medians over the rounds.
@@ -195,19 +197,12 @@ func (r *Report) WriteTable(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(&page, "\n%s\n%d connections%s, %s of %.1f s in turn; every buyer comes once, for one unit; last, each sold out %d\n",
-		r.figures(), r.Connections, r.schedule(), r.howOften(), r.RoundSeconds, r.Units)
+		r.figures(), r.Connections, r.schedule(), bench.Medians(r.Rounds), r.RoundSeconds, r.Units)
 	page.WriteString("the engine drains into Postgres meanwhile; the rivals keep what they sold where they sold it, unless their name says otherwise\n\n" + r.bars())
 	if _, err := io.WriteString(w, page.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
-}
-
-func (r *Report) howOften() string {
-	if r.Rounds == 1 {
-		return "one round"
-	}
-	return fmt.Sprintf("medians of %d rounds", r.Rounds)
 }
 
 func (r *Report) schedule() string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"flashsale/internal/positive"
 )
 
 // Options say what is measured. Empty lists and values that are not positive become the defaults.
@@ -49,20 +51,13 @@ func (o Options) withDefaults() Options {
 	if len(o.Kinds) == 0 {
 		o.Kinds = Kinds()
 	}
-	o.Orders = orDefault(o.Orders, 10_000)
-	o.Rounds = orDefault(o.Rounds, 3)
-	o.InFlight = orDefault(o.InFlight, 2)
+	o.Orders = positive.Or(o.Orders, 10_000)
+	o.Rounds = positive.Or(o.Rounds, 3)
+	o.InFlight = positive.Or(o.InFlight, 2)
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
 	return o
-}
-
-func orDefault(value, fallback int) int {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 func (o *Options) check() error {

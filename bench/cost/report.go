@@ -7,6 +7,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"flashsale/bench"
 )
 
 // Report is what was measured: medians, CPU in µs, memory in bytes.
@@ -59,18 +61,11 @@ type Parts struct {
 // Order is what an order takes without its buyer.
 func (p Parts) Order() float64 { return p.Log + p.Record }
 
-func (r *Report) rounds() string {
-	if r.Rounds == 1 {
-		return "one round"
-	}
-	return fmt.Sprintf("medians of %d rounds", r.Rounds)
-}
-
 // WriteTable writes the report for people. Errors are w's.
 func (r Report) WriteTable(w io.Writer) error {
 	var page strings.Builder
 	fmt.Fprintf(&page, "Redis CPU per order in µs, by orders a call; Redis %s, %d in flight, %s of %d orders\n",
-		r.Redis, r.InFlight, r.rounds(), r.Orders)
+		r.Redis, r.InFlight, bench.Medians(r.Rounds), r.Orders)
 	if r.Backlog > 0 {
 		fmt.Fprintf(&page, "behind a backlog of %d orders that are not drained\n", r.Backlog)
 	}

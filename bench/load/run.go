@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"flashsale/internal/pause"
 )
 
 const (
@@ -176,17 +178,8 @@ func (v *visitor) visit(ctx context.Context, visit int64, intended time.Duration
 		})
 		intended = now
 		if v.conn.net == nil && err != nil {
-			pause(ctx, dialPause)
+			pause.For(ctx, dialPause)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"flashsale/bench"
 	"flashsale/bench/compare"
 	"flashsale/bench/cost"
 )
@@ -20,7 +21,7 @@ func Compare(r *compare.Report) Section {
 		Verdict: r.Verdict(),
 		Facts: []Fact{
 			{"Connections", fmt.Sprint(r.Connections)},
-			{"Rounds", roundsText(r.Rounds) + " of " + trim(r.RoundSeconds) + " s each, in turn"},
+			{"Rounds", bench.Medians(r.Rounds) + " of " + trim(r.RoundSeconds) + " s each, in turn"},
 			{"Sold out", fmt.Sprintf("%s units by each", count(r.Units))},
 		},
 	}
@@ -123,7 +124,7 @@ func cheapest(r *cost.Report) (best costOf, ok bool) {
 func costTable(r *cost.Report, shape *cost.ShapeCost) Table {
 	t := Table{
 		Head:   []string{"orders a call"},
-		Footer: fmt.Sprintf("µs of Redis CPU an order, from INFO cpu; Redis %s, %s of %s orders", r.Redis, roundsText(r.Rounds), count(int64(r.Orders))),
+		Footer: fmt.Sprintf("µs of Redis CPU an order, from INFO cpu; Redis %s, %s of %s orders", r.Redis, bench.Medians(r.Rounds), count(int64(r.Orders))),
 	}
 	for _, kind := range r.Kinds {
 		t.Head = append(t.Head, string(kind))
@@ -136,11 +137,4 @@ func costTable(r *cost.Report, shape *cost.ShapeCost) Table {
 		t.Rows = append(t.Rows, Row{Cells: cells})
 	}
 	return t
-}
-
-func roundsText(n int) string {
-	if n == 1 {
-		return "one round"
-	}
-	return fmt.Sprintf("medians of %d rounds", n)
 }

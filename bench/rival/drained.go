@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/rueidis"
+
+	"flashsale/internal/pause"
 )
 
 // How what was sold comes out of the stream: so many orders a statement, which wait for each other for a moment while they keep
@@ -72,7 +74,7 @@ func (d *Drained) run(ctx context.Context, product string) error {
 		if err != nil {
 			return err
 		}
-		if 0 < n && n < drainFull && !pause(ctx, drainPause) {
+		if 0 < n && n < drainFull && !pause.For(ctx, drainPause) {
 			return ctx.Err()
 		}
 	}
@@ -163,7 +165,7 @@ func (d *Drained) await(ctx context.Context, log string) error {
 		if err != nil {
 			return err
 		}
-		if !pause(ctx, drainPause) {
+		if !pause.For(ctx, drainPause) {
 			return ctx.Err()
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"flashsale/internal/pause"
 )
 
 // The lock of a product: how long it holds if its owner dies, and how it is waited for.
@@ -79,7 +81,7 @@ func (l *Lock) acquire(ctx context.Context, lock, owner string) error {
 		if left <= 0 {
 			return ErrBusy
 		}
-		if !pause(ctx, min(left, retry/2+rand.N(retry/2+1))) {
+		if !pause.For(ctx, min(left, retry/2+rand.N(retry/2+1))) {
 			return ErrBusy
 		}
 		retry = min(2*retry, lockRetryMax)

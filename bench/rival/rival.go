@@ -43,15 +43,3 @@ type Rival interface {
 
 // PerUser is how many units one buyer may have.
 const PerUser = 2
-
-// pause waits; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

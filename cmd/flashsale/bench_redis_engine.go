@@ -13,6 +13,7 @@ import (
 
 	"flashsale/bench/cost"
 	"flashsale/engine"
+	"flashsale/internal/pause"
 )
 
 // Terms of the measured products: every check is on, and lets everybody through.
@@ -248,7 +249,7 @@ func (p *measuredPartition) Forget(ctx context.Context) error {
 			return nil
 		case err == nil:
 			patient = time.Now().Add(measuredTimeout)
-		case time.Now().After(patient) || !pause(ctx, forgetPause):
+		case time.Now().After(patient) || !pause.For(ctx, forgetPause):
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"flashsale/engine"
+	"flashsale/internal/pause"
 	"flashsale/persist"
 )
 
@@ -32,7 +33,7 @@ func awaitTaken(ctx context.Context, pool *pgxpool.Pool, products []engine.NewPr
 	}
 	show := takenShower(os.Stderr, len(products))
 	deadline := time.Now().Add(limit)
-	for len(left) > 0 && time.Now().Before(deadline) && pause(ctx, untakenPoll) {
+	for len(left) > 0 && time.Now().Before(deadline) && pause.For(ctx, untakenPoll) {
 		now, err := persist.Untaken(ctx, pool, left)
 		switch {
 		case err == nil:
@@ -44,18 +45,6 @@ func awaitTaken(ctx context.Context, pool *pgxpool.Pool, products []engine.NewPr
 	}
 	say(os.Stdout, "%s\n", describeSale(products, left, time.Now()))
 	return nil
-}
-
-// pause waits; false means that ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // describeSale says what can be bought now and what can't, and why.

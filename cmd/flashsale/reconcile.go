@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"flashsale/engine"
+	"flashsale/internal/pause"
 	"flashsale/persist"
 	"flashsale/persist/reconcile"
 )
@@ -176,7 +177,7 @@ func verdict(report *reconcile.Report, err error) error {
 // what the last one could not tell.
 func (c *reconcileCmd) watch(ctx context.Context, r *reconcile.Reconciler, interval time.Duration) error {
 	var drift, last error
-	for going := true; going; going = pause(ctx, interval) {
+	for going := true; going; going = pause.For(ctx, interval) {
 		report, err := r.Run(ctx)
 		if ctx.Err() != nil { // it was broken off
 			break

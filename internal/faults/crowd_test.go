@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"flashsale/internal/pause"
 )
 
 // The durability modes of orders.
@@ -59,7 +61,7 @@ func (c *crowd) buy(ctx context.Context, rng *rand.Rand) {
 		1+rng.Int64N(3), rng.IntN(2) == 0, modes[rng.IntN(len(modes))])
 	c.come(p)
 	if came := c.place(ctx, rng, p); came == no || p.orderID == "" {
-		pause(ctx, between(rng, 0, mostPatience))
+		pause.For(ctx, between(rng, 0, mostPatience))
 		return
 	}
 	switch rng.IntN(4) {

@@ -18,6 +18,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/pause"
 )
 
 // disk is a folder that behaves as a disk may: slow, or failing. Where it is neither, a sync takes no time: this is about
@@ -84,7 +86,7 @@ func (d *disk) suffer(ctx context.Context) trouble {
 	}
 	d.mu.Unlock()
 	if takes > 0 {
-		pause(ctx, takes)
+		pause.For(ctx, takes)
 	}
 	return ill
 }

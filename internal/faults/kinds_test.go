@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/internal/devstack/devtest"
+	"flashsale/internal/pause"
 )
 
 // kind is a way to break the site. inject breaks it and returns what mends it again.
@@ -85,7 +86,7 @@ func promote(s *site, rng *rand.Rand) func() {
 	next.ask(s.t, "REPLICAOF", "NO", "ONE")
 	for _, i := range rng.Perm(len(s.nodes)) {
 		s.nodes[i].lead(next)
-		pause(s.t.Context(), between(rng, 0, mostSplit))
+		pause.For(s.t.Context(), between(rng, 0, mostSplit))
 	}
 	s.redis, s.standby = next, old
 	return func() { old.follow(s.t, next) }

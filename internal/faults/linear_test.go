@@ -11,6 +11,8 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/pause"
 )
 
 const (
@@ -114,7 +116,7 @@ func disturb(s *site, seed uint64, done <-chan struct{}) {
 	}
 	for {
 		heal := gentle[rng.IntN(len(gentle))](s, rng)
-		pause(s.t.Context(), between(rng, leastFault, linearFault))
+		pause.For(s.t.Context(), between(rng, leastFault, linearFault))
 		heal()
 		select {
 		case <-done:
@@ -140,7 +142,7 @@ func (r *recorder) shop(s *site, worker int, rng *rand.Rand) {
 		if r.events() > before {
 			told++
 		} else { // shut, or away: nothing to be learnt now
-			pause(s.t.Context(), mostPatience)
+			pause.For(s.t.Context(), mostPatience)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/pause"
 )
 
 // hardware is what a site stands on where each process and each server has a machine of its own and a disk that may ail.
@@ -207,7 +209,7 @@ func (h *hardware) splitOff(s *site, lone int) (mend func(after time.Duration)) 
 		for _, mend := range mends {
 			mend()
 		}
-		pause(s.t.Context(), after)
+		pause.For(s.t.Context(), after)
 		s.nodes[lone].lead(next)
 		old.follow(s.t, next)
 	}

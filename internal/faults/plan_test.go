@@ -2,7 +2,6 @@ package faults
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/pause"
 )
 
 // plan draws faults from a seed: which, for how long, and how long after the one before.
@@ -102,7 +103,7 @@ func (p *plan) run(s *site, c *crowd) costs {
 			name = "two at once"
 		}
 		found.add(name, took)
-		pause(s.t.Context(), between(rng, leastCalm, mostCalm))
+		pause.For(s.t.Context(), between(rng, leastCalm, mostCalm))
 	}
 	return found
 }
@@ -116,7 +117,8 @@ func (p *plan) step(s *site, rng *rand.Rand, drawn []kind) (name string) {
 	others := slices.DeleteFunc(slices.Clone(drawn), func(k kind) bool { return k.hits&first.hits != 0 })
 	twice := rng.IntN(doubles) == 0 && len(others) > 0
 	heal := first.inject(s, rng)
-	pause(s.t.Context(), between(rng, leastFault, first.longest()))
+	// Pauses are a fault's own length, not a wait for something to happen.
+	pause.For(s.t.Context(), between(rng, leastFault, first.longest()))
 	if !twice {
 		heal()
 		return first.name
@@ -125,7 +127,7 @@ func (p *plan) step(s *site, rng *rand.Rand, drawn []kind) (name string) {
 	mends := []func(){heal, second.inject(s, rng)}
 	rng.Shuffle(len(mends), func(i, j int) { mends[i], mends[j] = mends[j], mends[i] })
 	for _, mend := range mends {
-		pause(s.t.Context(), between(rng, leastFault, mostFault))
+		pause.For(s.t.Context(), between(rng, leastFault, mostFault))
 		mend()
 	}
 	return first.name + also + second.name
@@ -135,14 +137,4 @@ func (k kind) longest() time.Duration { return cmp.Or(k.lasts, mostFault) }
 
 func between(rng *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(rng.Int64N(int64(most-least)))
-}
-
-// pause lets a fault last. It is the fault's own length, not a wait for something to happen.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -4,7 +4,7 @@ package positive
 import "time"
 
 // Or returns the value, or the fallback for anything that is not positive.
-func Or[T int | time.Duration](value, fallback T) T {
+func Or[T int | int64 | time.Duration](value, fallback T) T {
 	if value <= 0 {
 		return fallback
 	}
