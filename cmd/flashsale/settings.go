@@ -48,17 +48,17 @@ type hot struct {
 	RequestTimeout time.Duration `env:"REQUEST_TIMEOUT" group:"Engine" help:"Within which an order is decided." default:"2s"`
 	Durability     string        `env:"DURABILITY" group:"Engine" help:"What an answer promises where the request does not say: fast, replicated or ledger." default:"fast" enum:"fast,replicated,ledger"`
 	Replicas       int           `env:"REPLICAS" group:"Engine" help:"Redis replicas that an order of durability replicated must be on." default:"1"`
-	BatchSize      int           `env:"BATCH_SIZE" group:"Engine" help:"Orders one Redis call takes at the most." default:"128"`
-	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way, from 1 to 16." default:"2"`
-	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384"`
-	BacklogCap     int64         `env:"BACKLOG_CAP" group:"Engine" help:"Orders a partition may have waiting for the ledger." default:"5000000"`
+	BatchSize      int           `env:"BATCH_SIZE" group:"Engine" help:"Orders one Redis call takes at the most." default:"128" positive:"yes"`
+	InFlight       int           `env:"IN_FLIGHT" group:"Engine" help:"Redis calls a partition keeps under way, from 1 to 16." default:"2" positive:"yes"`
+	QueueLength    int           `env:"QUEUE_LENGTH" group:"Engine" help:"Orders a partition keeps waiting before it sheds." default:"16384" positive:"yes"`
+	BacklogCap     int64         `env:"BACKLOG_CAP" group:"Engine" help:"Orders a partition may have waiting for the ledger." default:"5000000" positive:"yes"`
 	HoldMax        time.Duration `env:"HOLD_MAX" group:"Engine" help:"Longest hold, at most 24h." default:"15m"`
 	HoldTotal      time.Duration `env:"HOLD_TOTAL" group:"Engine" help:"Longest time from the making of a hold to its end, extensions included." default:"30m"`
 	HoldExtensions int           `env:"HOLD_EXTENSIONS" group:"Engine" help:"How often a hold may be extended." default:"3"`
 	HoldLate       time.Duration `env:"HOLD_LATE" group:"Engine" help:"For how long an expired hold may still be confirmed, if there is stock." default:"60s"`
 	IdempotencyTTL time.Duration `env:"IDEMPOTENCY_TTL" group:"Engine" help:"How long an idempotency key is kept at the least." default:"24h"`
 	OrderGrace     time.Duration `env:"ORDER_GRACE" group:"Engine" help:"How long a drained order stays in Redis." default:"10s"`
-	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000"`
+	DrainBatch     int           `env:"DRAIN_BATCH" group:"Engine" help:"Orders one ledger transaction brings, about." default:"5000" positive:"yes"`
 }
 
 // shared are the settings that must be the same in every process of a ledger, or the answers depend on who is asked.
@@ -214,21 +214,20 @@ var (
 )
 
 // refuseNegative fails where a number or a duration is below zero: none has a use for that. Nor has one that says `positive`
-// for a zero that somebody gave; what is left out gets its default.
+// for a zero that somebody gave, for what is taken then is the default; so it is with what is left out.
 func refuseNegative(parsed *kong.Context) error {
-	for _, flag := range parsed.Flags() {
-		for _, number := range numbers(reflect.ValueOf(parsed.FlagValue(flag))) {
-			if number < 0 {
-				return fmt.Errorf("%s: %w", settingName(flag), errNegative)
-			}
-		}
+	given := make(map[*kong.Flag]bool) // on the command line
+	for _, path := range parsed.Path {
+		given[path.Flag] = true
 	}
-	for _, given := range parsed.Path {
-		if given.Flag == nil || given.Flag.Tag.Get("positive") == "" {
-			continue
-		}
-		if slices.Contains(numbers(reflect.ValueOf(parsed.FlagValue(given.Flag))), 0) {
-			return fmt.Errorf("%s: %w", settingName(given.Flag), errNotPositive)
+	for _, flag := range parsed.Flags() {
+		all := numbers(reflect.ValueOf(parsed.FlagValue(flag)))
+		zeroGiven := slices.Contains(all, 0) && (given[flag] || flag.HasDefault)
+		switch {
+		case slices.ContainsFunc(all, func(n float64) bool { return n < 0 }):
+			return fmt.Errorf("%s: %w", settingName(flag), errNegative)
+		case zeroGiven && flag.Tag.Get("positive") != "":
+			return fmt.Errorf("%s: %w", settingName(flag), errNotPositive)
 		}
 	}
 	return nil

@@ -157,6 +157,28 @@ func TestNegativeNumbersAreRefused(t *testing.T) {
 	require.ErrorContains(t, refuseNegative(parsed), "--units")
 }
 
+// A zero that the engine would take for "as usual" is not in force, whatever the list of settings says.
+func TestZerosThatMeanNothingAreRefused(t *testing.T) {
+	for _, name := range []string{"BATCH_SIZE", "IN_FLIGHT", "QUEUE_LENGTH", "BACKLOG_CAP", "DRAIN_BATCH"} {
+		refused := func(parsed *kong.Context, err error) {
+			require.NoError(t, err, name)
+			err = refuseNegative(parsed)
+			require.ErrorIs(t, err, errNotPositive, name)
+			require.ErrorContains(t, err, name+": ")
+		}
+		_, parsed, err := parse(t, name+"=0\n", "serve")
+		refused(parsed, err)
+		t.Run("of the environment", func(t *testing.T) {
+			t.Setenv(name, "0")
+			_, parsed, err := parse(t, "", "serve")
+			refused(parsed, err)
+		})
+	}
+	_, parsed, err := parse(t, "LOCK_TTL=0\nHOLD_EXTENSIONS=0\nHOLD_LATE=0s\nCONNECTION_LIMIT=0\nPORT=0\n", "serve")
+	require.NoError(t, err)
+	require.NoError(t, refuseNegative(parsed), "off, none, or any port")
+}
+
 func TestHoldsAndKeysHaveBounds(t *testing.T) {
 	for name, c := range map[string]struct {
 		most, total, keys time.Duration
