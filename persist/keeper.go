@@ -22,6 +22,7 @@ type KeeperConfig struct {
 	OrderGrace     time.Duration // how long a drained order stays in Redis; default 10 s
 	LockTTL        time.Duration // buyer lock, to be restored by a rebuild; 0 = off
 	IdempotencyTTL time.Duration // how long a request is known by its key, to be restored by a rebuild; default 24 h
+	LeaderSilence  time.Duration // after which Postgres ends the session of a leader that asks nothing; default 10 s
 	Logger         *slog.Logger  // nil = slog.Default()
 
 	// Settings are those that answers depend on, by name: the processes of a ledger compare them and log what differs. nil =
@@ -34,6 +35,7 @@ const (
 	defaultBatchOrders    = 5000
 	defaultOrderGrace     = 10 * time.Second
 	defaultIdempotencyTTL = 24 * time.Hour
+	defaultLeaderSilence  = 10 * time.Second
 )
 
 func (c KeeperConfig) withDefaults() KeeperConfig {
@@ -45,6 +47,9 @@ func (c KeeperConfig) withDefaults() KeeperConfig {
 	}
 	if c.IdempotencyTTL < time.Millisecond {
 		c.IdempotencyTTL = defaultIdempotencyTTL
+	}
+	if c.LeaderSilence < time.Millisecond {
+		c.LeaderSilence = defaultLeaderSilence
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -224,7 +229,11 @@ func resign(ctx context.Context, conn *pgx.Conn, partition int) {
 	if conn.IsClosed() {
 		return
 	}
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1, $2)`, advisoryClass, partition); err != nil {
+	_, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1, $2)`, advisoryClass, partition)
+	if err == nil {
+		_, err = conn.Exec(ctx, `RESET idle_session_timeout`) // in the pool it may be idle for as long as it likes
+	}
+	if err != nil {
 		_ = conn.Close(ctx) // it is given back to the pool, which drops it
 	}
 }

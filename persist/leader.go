@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,9 @@ func (l *leader) lead(ctx context.Context) error {
 	last, cancel := outlast(ctx, lastDrain)
 	defer cancel()
 	l.last = last
+	if err := l.allowSilence(ctx, l.config.LeaderSilence); err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.trim(groupCtx) })
 	group.Go(func() error {
@@ -50,6 +54,17 @@ func (l *leader) lead(ctx context.Context) error {
 	}
 	if err := l.drainLast(last); err != nil {
 		l.log.Error("stopped before the log was drained: the next leader goes on", "error", err)
+	}
+	return nil
+}
+
+// allowSilence says for how long this leader may ask its session nothing, 0 = for ever: then Postgres ends the session, and
+// another process takes the partition over. A leader that works asks at least once every followInterval; a process that is
+// frozen, its machine awake, keeps its connections and with them the lock for as long as that lasts.
+func (l *leader) allowSilence(ctx context.Context, limit time.Duration) error {
+	const set = `SELECT set_config('idle_session_timeout', $1, false)`
+	if _, err := l.exec(ctx, set, strconv.FormatInt(limit.Milliseconds(), 10)); err != nil {
+		return fmt.Errorf("allow silence: %w", err)
 	}
 	return nil
 }
@@ -130,7 +145,7 @@ func (l *leader) round(ctx context.Context) error {
 	case wentBack(at, known):
 		return l.hold(ctx, at, howFarBack(at, known))
 	case guard != engine.GuardOK || at.rebuildReason != "" || l.suspect != "":
-		return l.align(ctx, at, guard)
+		return l.alignPatiently(ctx, at, guard)
 	}
 	if err := l.note(ctx, at); err != nil {
 		return err
@@ -144,6 +159,17 @@ func (l *leader) round(ctx context.Context) error {
 		return err
 	}
 	return handOverErr
+}
+
+// alignPatiently brings the partition in line. Redis may write its file for minutes meanwhile, and the ledger hears nothing.
+func (l *leader) alignPatiently(ctx context.Context, at position, guard engine.Guard) error {
+	if err := l.allowSilence(ctx, 0); err != nil {
+		return err
+	}
+	if err := l.align(ctx, at, guard); err != nil {
+		return err
+	}
+	return l.allowSilence(ctx, l.config.LeaderSilence)
 }
 
 // drainBlock is how long a drainer waits for entries before it looks around.
