@@ -75,6 +75,26 @@ func TestGateAnswersForRedis(t *testing.T) {
 	}
 }
 
+// Where the sale itself is shut, too little stock is not what the buyer is to be told: they are told when to come back.
+func TestTheGateKeepsSilentWhereTheSaleIsShut(t *testing.T) {
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "shutgate"})
+	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
+	for product, shut := range map[string]struct {
+		terms Terms
+		want  error
+	}{
+		"inactive":    {Terms{}, ErrSaleInactive},
+		"not-started": {Terms{Active: true, StartsAt: later}, ErrSaleNotStarted},
+		"ended":       {Terms{Active: true, EndsAt: before}, ErrSaleEnded},
+	} {
+		n.product(t, product, 0, shut.terms)
+		for i := range 3 {
+			_, err := n.buy(product, "u", 1)
+			require.Equal(t, shut.want, err, "answer %d", i+1)
+		}
+	}
+}
+
 // Names that Redis does not know must not fill the memory.
 func TestUnknownProductsAreNotKept(t *testing.T) {
 	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "unkept"})

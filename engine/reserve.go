@@ -108,7 +108,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 type reserveCall struct {
 	engine  *Engine
 	shelves []*shelf
-	left    []int64 // units left of each product, as the last reply said; -1 = not known
+	left    []int64 // units left of each product, as the last reply said; -1 = nothing that refuses anybody: it is not known, or the sale is shut
 	args    []string
 }
 
@@ -267,6 +267,8 @@ func (c *reserveCall) decode(batch []*Reservation, fields []rueidis.RedisMessage
 			o.Ahead = number - 1
 		case 'R', 'K':
 			o.Ahead = head.orders
+		case 'I', 'N', 'E': // that goes before what is left
+			c.left[place] = -1
 		}
 	}
 	return head, r.err
