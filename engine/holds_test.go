@@ -11,6 +11,25 @@ import (
 	"flashsale/internal/devstack/devtest"
 )
 
+// Whoever's hold is over has nothing that a second order could double, as after a cancel: the lock goes with it, but only its own.
+func TestAnExpiredHoldLocksNobody(t *testing.T) {
+	n := lanesOnly(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "unlock", LockTTL: time.Minute})
+	n.product(t, "a", 10, onSale)
+	over := n.hold(t, "a", "u", 1, time.Second)
+	n.jumpTo(t, over.Order.ExpiresAtMs)
+	require.Equal(t, int64(1), n.sweepOnce(t))
+	short := n.hold(t, "a", "u", 1, 2*time.Second)
+
+	keyed := n.order("a", "u", 1)
+	keyed.Key = "second"
+	require.NoError(t, n.Reserve(keyed, time.Now()))
+	n.jumpTo(t, short.Order.ExpiresAtMs)
+	require.Equal(t, int64(1), n.sweepOnce(t))
+	r, err := n.buy("a", "u", 1)
+	require.Equal(t, ErrDuplicateOrder, err, "a later order has locked the buyer anew")
+	require.Equal(t, keyed.ID, r.First)
+}
+
 // A hold that is over is confirmed only where a new order would be accepted, whether or not the sweeper has been.
 func TestLateConfirm(t *testing.T) {
 	client := connectTo(t, devtest.SharedRedis(t))

@@ -237,6 +237,9 @@ func (m *model) expire(nowMs, postponeMs int64, maxHolds int) []string {
 			continue
 		}
 		b.release(&o)
+		if b.last == id {
+			b.lockUntil = 0
+		}
 		o.letter, o.version = "e", o.version+1
 		m.keep(o, b)
 		m.records[id] = o.text(nowMs, m.seq+1, m.orders+int64(len(logged)/2)+1)

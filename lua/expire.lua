@@ -48,6 +48,7 @@ for i = 1, #holds do
   if p and b and p.held >= o.quantity and b.held >= o.quantity then
     p.held, p.current, p.changed = p.held - o.quantity, p.current + o.quantity, true
     b.held, b.changed = b.held - o.quantity, true
+    if b.last == o.id then b.lockUntilMs = 0 end -- as cancel does
     o.letter, o.version = 'e', o.version + 1
     expired = expired + 1
     entry[2 * expired - 1], entry[2 * expired] = o.id, orderText(o, nowMs, sequence, meta[5] + expired)
