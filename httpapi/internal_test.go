@@ -24,6 +24,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"flashsale/engine"
+	"flashsale/internal/atonce"
 )
 
 // codesOfEngine reads the codes from the engine's source, so that a new one can't be forgotten here.
@@ -323,4 +324,23 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 		require.Equal(t, []engine.Product{{ID: name}}, last)
 	}
 	require.Len(t, s.known, maxShelves)
+}
+
+// Streams write what the kernel takes past everything that lies between; where there is no kernel they are told so.
+func TestStreamsReachTheKernel(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	there, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	defer there.Close()
+	here, err := trackConns(ln, 0).Accept()
+	require.NoError(t, err)
+	defer here.Close()
+	n, err := atonce.New(here).Write([]byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+
+	piped, _ := net.Pipe()
+	require.Nil(t, atonce.New(trackConns(nil, 0).track(piped)))
 }

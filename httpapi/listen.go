@@ -185,6 +185,15 @@ func (c *trackedConn) SetWriteBuffer(bytes int) error {
 	return bounded.SetWriteBuffer(bytes) //nolint:wrapcheck // as the connection says it
 }
 
+// SyscallConn is for streams, which write what the kernel takes at once past the deadlines.
+func (c *trackedConn) SyscallConn() (syscall.RawConn, error) {
+	direct, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return direct.SyscallConn() //nolint:wrapcheck // as the connection says it
+}
+
 // A connection either has a client that spoke or is doomed, never both: what is read after the server has decided to
 // close it is not acted upon, for nobody could be answered.
 const (

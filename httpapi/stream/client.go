@@ -31,10 +31,9 @@ type client struct {
 	below  net.Conn // the connection itself: closing fasthttp's cover of it does nothing
 	permit Permit
 
-	queue      chan *websocket.PreparedMessage
+	outbox     *outbox
 	farewell   chan parting  // takes one
 	gone       chan struct{} // closed when nothing more is read
-	parted     atomic.Bool
 	subscribed atomic.Bool
 	pinged     atomic.Bool // a ping has gone out that was not answered yet
 	hearing    hearing
@@ -57,7 +56,7 @@ func newClient(h *Hub, socket *websocket.Conn, permit Permit) *client {
 	}
 	return &client{
 		hub: h, socket: socket, below: conn, permit: permit,
-		queue: make(chan *websocket.PreparedMessage, maxQueued), farewell: make(chan parting, 1), gone: make(chan struct{}),
+		outbox: newOutbox(conn), farewell: make(chan parting, 1), gone: make(chan struct{}),
 	}
 }
 
@@ -77,6 +76,7 @@ func (c *client) read() {
 	}
 	c.socket.SetPingHandler(c.pong)
 	c.socket.SetPongHandler(c.heard)
+	c.socket.SetCloseHandler(c.leave)
 	for {
 		kind, message, err := c.socket.ReadMessage()
 		switch {
@@ -90,7 +90,7 @@ func (c *client) read() {
 
 // mayGoOn tells whether what the client has sent is heard: not what comes until the goodbye, nor more than it may send.
 func (c *client) mayGoOn() bool {
-	if c.parted.Load() {
+	if c.outbox.shut.Load() {
 		return false
 	}
 	if !c.budget.spend(time.Now()) {
@@ -105,11 +105,14 @@ func (c *client) pong(data string) error {
 	if !c.mayGoOn() {
 		return nil
 	}
-	err := c.socket.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(c.hub.config.WriteWait))
-	if errors.Is(err, websocket.ErrCloseSent) {
-		return nil
-	}
-	return err
+	c.offer(newFrame(websocket.PongMessage, []byte(data)))
+	return nil
+}
+
+// leave answers a client that says goodbye, with its own words.
+func (c *client) leave(code int, _ string) error {
+	c.part(parting{code: code})
+	return nil
 }
 
 // heard takes in a pong. One that nobody asked for is a message like any other.
@@ -166,8 +169,8 @@ func (c *client) take(kind int, message []byte) {
 		c.offer(c.hub.refusalOf(m.Event, "there is no such event"))
 		return
 	}
-	if told := c.hub.message(answer, c.hub.config.Interval); told.PreparedMessage != nil {
-		c.offer(told.PreparedMessage)
+	if told := c.hub.message(answer, c.hub.config.Interval); told.frame != nil {
+		c.offer(told.frame)
 	}
 }
 
@@ -176,13 +179,13 @@ func (c *client) subscribe(event string) {
 	on := event == Subscribe
 	c.offer(encode(event, subscription{on, c.hub.config.Interval.Milliseconds()}))
 	if already := c.subscribed.Swap(on); on && !already {
-		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update.PreparedMessage != nil {
+		if update := c.hub.message(c.hub.update, c.hub.config.Interval); update.frame != nil {
 			c.update(update)
 		}
 	}
 }
 
-// update queues an update, unless that one or a newer one has been queued: what took long to make is as old as the next one is
+// update sends an update, unless that one or a newer one has been sent: what took long to make is as old as the next one is
 // due, and a wave may reach a client that has just subscribed with what was made before.
 func (c *client) update(made numbered) {
 	c.updating.Lock()
@@ -191,22 +194,17 @@ func (c *client) update(made numbered) {
 		return
 	}
 	c.told = made.number
-	c.offer(made.PreparedMessage)
+	c.offer(made.frame)
 }
 
-// offer queues a message. A client whose queue is full is dropped.
-func (c *client) offer(message *websocket.PreparedMessage) {
-	if c.parted.Load() {
-		return
-	}
-	select {
-	case c.queue <- message:
-	default:
-		c.dropSlow()
+// offer sends a message, now or when the client has read those before it. A client that has too many waiting is dropped.
+func (c *client) offer(message frame) {
+	if err := c.outbox.put(message); err != nil {
+		c.fail(err)
 	}
 }
 
-// write sends what is queued, and pings, until the connection ends.
+// write sends what waits, and pings, until the connection ends.
 func (c *client) write() {
 	defer c.hub.survive(c.cut)
 	ping := time.NewTicker(c.hub.config.PingEvery)
@@ -217,14 +215,15 @@ func (c *client) write() {
 		var err error
 		select {
 		case <-c.gone:
+			c.answerGoodbye()
 			return
 		case p := <-c.farewell:
 			c.say(p)
 			return
-		case message := <-c.queue:
-			err = c.send(message)
+		case p := <-c.outbox.queue:
+			err = c.outbox.write(p, time.Now().Add(c.hub.config.WriteWait))
 		case <-ping.C:
-			err = c.ping()
+			c.ping()
 		case <-over:
 			c.dropExpired()
 		}
@@ -235,21 +234,14 @@ func (c *client) write() {
 	}
 }
 
-func (c *client) send(message *websocket.PreparedMessage) error {
-	if err := c.socket.SetWriteDeadline(time.Now().Add(c.hub.config.WriteWait)); err != nil {
-		return err
-	}
-	return c.socket.WritePreparedMessage(message)
-}
-
 // ping asks for a sign of life, unless the client may not stay.
-func (c *client) ping() error {
+func (c *client) ping() {
 	if !c.permit.Still() {
 		c.dropExpired()
-		return nil
+		return
 	}
 	c.pinged.Store(true)
-	return c.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.config.WriteWait))
+	c.offer(newFrame(websocket.PingMessage, nil))
 }
 
 // over returns a channel that tells when the time is up, and what stops it.
@@ -268,7 +260,7 @@ func (c *client) dropExpired() {
 // fail ends a connection that can't be written to.
 func (c *client) fail(err error) {
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if errors.Is(err, errBehind) || errors.As(err, &timeout) && timeout.Timeout() {
 		c.dropSlow()
 		return
 	}
@@ -277,7 +269,7 @@ func (c *client) fail(err error) {
 
 // dropSlow ends the connection of a client that does not read: a goodbye would wait behind the rest.
 func (c *client) dropSlow() {
-	if c.parted.CompareAndSwap(false, true) {
+	if c.outbox.close() {
 		c.hub.dropped[slow].Inc()
 	}
 	c.cut()
@@ -290,9 +282,9 @@ func (c *client) drop(why reason, p parting) {
 	}
 }
 
-// part has the writer say goodbye, once. Nothing is queued any more.
+// part has the writer say goodbye, once. Nothing else is sent any more.
 func (c *client) part(p parting) bool {
-	if !c.parted.CompareAndSwap(false, true) {
+	if !c.outbox.close() {
 		return false
 	}
 	c.subscribed.Store(false)
@@ -303,9 +295,19 @@ func (c *client) part(p parting) bool {
 // say writes the close frame and gives the client a moment to answer it.
 func (c *client) say(p parting) {
 	until := time.Now().Add(c.hub.config.CloseWait)
-	frame := websocket.FormatCloseMessage(p.code, p.text)
-	if c.socket.WriteControl(websocket.CloseMessage, frame, until) != nil || c.hearing.last(until, c.socket.SetReadDeadline) != nil {
+	goodbye := websocket.FormatCloseMessage(p.code, p.text)
+	if c.outbox.finish(until) != nil || c.socket.WriteControl(websocket.CloseMessage, goodbye, until) != nil ||
+		c.hearing.last(until, c.socket.SetReadDeadline) != nil {
 		c.cut()
+	}
+}
+
+// answerGoodbye says what there was no time to say before the client went.
+func (c *client) answerGoodbye() {
+	select {
+	case p := <-c.farewell:
+		c.say(p)
+	default:
 	}
 }
 

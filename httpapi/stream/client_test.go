@@ -1,10 +1,10 @@
 package stream
 
 import (
+	"net"
 	"testing"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,11 +26,12 @@ func TestTheLastTimeStands(t *testing.T) {
 
 // Who subscribes while a wave is under way may get a newer update first. Nothing goes back behind it.
 func TestNoUpdateComesAfterANewerOne(t *testing.T) {
-	c := &client{queue: make(chan *websocket.PreparedMessage, maxQueued)}
+	here, _ := net.Pipe()
+	c := &client{outbox: newOutbox(here)}
 	older, newer := numbered{encode(Update, 1), 1}, numbered{encode(Update, 2), 2}
 	for _, made := range []numbered{newer, older, newer} {
 		c.update(made)
 	}
-	require.Len(t, c.queue, 1)
-	require.Same(t, newer.PreparedMessage, <-c.queue)
+	require.Len(t, c.outbox.queue, 1)
+	require.Equal(t, piece{bytes: newer.frame}, <-c.outbox.queue)
 }

@@ -1,13 +1,15 @@
 // Package stream sends live figures to WebSocket clients: {event, data} both ways.
 //
-// Whatever is sent to more than one client is made and encoded once. No client can hold up another or the service: each has
-// a bounded queue, and one that does not keep up is dropped.
+// Whatever is sent to more than one client is made and encoded once. What the kernel takes at once is
+// written by the hub itself, so that a client costs a write and no more. No client can hold up another or the service: what the
+// kernel does not take waits in a bounded queue, and a client that does not keep up is dropped.
 package stream
 
 import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -60,9 +62,9 @@ const (
 )
 
 // A wave of updates is spread over a part of the interval, so that a thousand writes don't stand between orders and the
-// processor all at once.
+// processor all at once; in few parts, for each wakes a server that has nothing else to do.
 const (
-	waveParts = 128
+	waveParts = 16
 	waveShare = 2 // of the interval: one in so many
 )
 
@@ -242,14 +244,15 @@ func (h *Hub) subscribers() (all []*client) {
 	return all
 }
 
-// broadcast makes an update, if anybody wants it, and queues it for all, a part of them at a time.
+// broadcast makes an update, if anybody wants it, and sends it to all, a part of them at a time. Between any two of them it
+// goes to the end of the line: whatever else there is to do, orders above all, comes first.
 func (h *Hub) broadcast(ctx context.Context) {
 	listeners := h.subscribers()
 	if len(listeners) == 0 {
 		return
 	}
 	update := h.message(h.update, h.config.Interval/2) // whoever has just subscribed may have had it made
-	if update.PreparedMessage == nil {
+	if update.frame == nil {
 		return
 	}
 	pause := time.NewTicker(h.config.Interval / (waveParts * waveShare))
@@ -264,6 +267,7 @@ func (h *Hub) broadcast(ctx context.Context) {
 			}
 		}
 		c.update(update)
+		runtime.Gosched()
 	}
 }
 

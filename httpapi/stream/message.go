@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/fasthttp/websocket"
 )
 
 // maxEventShown is how much of an unknown event is repeated to its sender, in bytes.
@@ -24,22 +22,6 @@ type envelope struct {
 type subscription struct {
 	Subscribed bool  `json:"subscribed"`
 	IntervalMs int64 `json:"intervalMs"`
-}
-
-// encode returns a message in the form in which it is sent to any number of clients.
-func encode(event string, data any) *websocket.PreparedMessage {
-	raw, err := json.Marshal(data)
-	if err == nil {
-		raw, err = json.Marshal(envelope{event, raw})
-	}
-	if err != nil {
-		panic(err) // a value of ours that is no JSON
-	}
-	message, err := websocket.NewPreparedMessage(websocket.TextMessage, raw)
-	if err != nil {
-		panic(err) // it is written to memory
-	}
-	return message
 }
 
 func allowedEvents(answers map[string]Answer) []string {
@@ -58,7 +40,7 @@ type shared struct {
 
 // numbered is a message, and the how many-th it is of what is made of one answer.
 type numbered struct {
-	*websocket.PreparedMessage
+	frame
 	number uint64
 }
 
@@ -73,9 +55,9 @@ func (s *shared) get(maxAge time.Duration) numbered {
 	if refusal != nil {
 		told := *refusal
 		told.About = s.event
-		s.last.PreparedMessage = encode(Error, told)
+		s.last.frame = encode(Error, told)
 	} else {
-		s.last.PreparedMessage = encode(s.event, data)
+		s.last.frame = encode(s.event, data)
 	}
 	s.last.number++
 	s.made = time.Now()
@@ -83,7 +65,7 @@ func (s *shared) get(maxAge time.Duration) numbered {
 }
 
 // refusalOf says what is wrong with a message that was not understood.
-func (h *Hub) refusalOf(event, detail string) *websocket.PreparedMessage {
+func (h *Hub) refusalOf(event, detail string) frame {
 	if len(event) > maxEventShown {
 		event = event[:maxEventShown] + "…"
 	}

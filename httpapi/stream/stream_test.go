@@ -395,3 +395,14 @@ func TestStoppingCutsOffWhoDoesNotRead(t *testing.T) {
 		t.Fatal("the hub waits for a client that does not read")
 	}
 }
+
+// Who says goodbye hears it, with its own code, and is forgotten.
+func TestAGoodbyeIsAnswered(t *testing.T) {
+	s := open(t, stream.Config{})
+	socket := s.dial()
+	s.send(socket, subscribe)
+	s.await(socket, "metrics-update")
+	require.NoError(t, socket.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4321, "bye"), time.Now().Add(patience)))
+	s.requireClosed(socket, 4321)
+	s.eventually("it to be forgotten", func() bool { return s.hub.Clients() == 0 })
+}

@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"bench":      {"internal"},
 	"cmd":        {"bench", "engine", "httpapi", "internal", "lua", "migrations", "persist"},
 	"engine":     {"lua"},
-	"httpapi":    {"engine", "internal/histogram", "internal/positive"},
+	"httpapi":    {"engine", "internal/atonce", "internal/histogram", "internal/positive"},
 	"internal":   {},
 	"lua":        {},
 	"migrations": {},

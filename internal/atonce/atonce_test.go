@@ -1,0 +1,100 @@
+package atonce_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/atonce"
+)
+
+const patience = 30 * time.Second
+
+// pair returns the two ends of a connection.
+func pair(t *testing.T) (here, there net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	there, err = net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	here, err = ln.Accept()
+	require.NoError(t, err)
+	for _, conn := range []net.Conn{here, there} {
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	return here, there
+}
+
+func TestWhatTheKernelTakesArrives(t *testing.T) {
+	here, there := pair(t)
+	w := atonce.New(here)
+	for _, word := range []string{"one", "two"} {
+		n, err := w.Write([]byte(word))
+		require.NoError(t, err)
+		require.Equal(t, len(word), n)
+	}
+	got := make([]byte, 6)
+	_, err := io.ReadFull(there, got)
+	require.NoError(t, err)
+	require.Equal(t, "onetwo", string(got))
+}
+
+// Nobody waits for who does not read: what is not taken is said, and all that was taken arrives.
+func TestAFullConnectionTakesNothing(t *testing.T) {
+	here, there := pair(t)
+	w := atonce.New(here)
+	taken, chunk := 0, bytes.Repeat([]byte{'x'}, 1<<20)
+	for {
+		n, err := w.Write(chunk)
+		require.NoError(t, err)
+		if n == 0 {
+			break
+		}
+		taken += n
+	}
+	require.NoError(t, here.Close())
+	got, err := io.Copy(io.Discard, there)
+	require.NoError(t, err)
+	require.EqualValues(t, taken, got)
+	_, err = w.Write(chunk)
+	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+// Another writer that waits, and a deadline that has passed, are no reason to wait or to fail.
+func TestWhoElseWritesDoesNotMatter(t *testing.T) {
+	here, there := pair(t)
+	require.NoError(t, here.SetWriteDeadline(time.Unix(1, 0)))
+	n, err := atonce.New(here).Write([]byte("on"))
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	got := make([]byte, 2)
+	_, err = io.ReadFull(there, got)
+	require.NoError(t, err)
+	require.Equal(t, "on", string(got))
+}
+
+func TestAnEndedConnectionIsAnError(t *testing.T) {
+	here, there := pair(t)
+	require.NoError(t, there.Close())
+	w := atonce.New(here)
+	var err error
+	for began := time.Now(); err == nil && time.Since(began) < patience; {
+		_, err = w.Write([]byte("anybody?")) // the other host must have said that there is nobody
+	}
+	require.Error(t, err)
+}
+
+func TestWhatIsNoSocketTakesNothing(t *testing.T) {
+	here, _ := net.Pipe()
+	w := atonce.New(here)
+	require.Nil(t, w)
+	n, err := w.Write([]byte("x"))
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
