@@ -109,58 +109,68 @@ func earliest[R interface{ wait() *waiting }](batch []R) time.Time {
 
 // attempt asks once and finishes the requests that have their outcome by that, unless it returns an error.
 func (s *sender[R]) attempt(ctx context.Context, v *view) error {
-	p := s.partition
 	if !s.replicasAgain(ctx, v) {
 		return nil
 	}
-	conn, err := s.connect(ctx, v)
+	head, asked, err := s.ask(ctx, v)
 	if err != nil {
 		return err
 	}
-	asked := time.Now()
-	head, err := s.call.run(ctx, conn, p, v, s.batch)
-	if err != nil {
-		s.disconnect(true)
-		return err
-	}
-	answered := time.Now()
-	s.own.answered()
-	p.succeed()
-	s.engine.metrics.batch(len(s.batch), answered.Sub(asked))
-	p.clock.observe(head.nowMs, answered)
 	switch head.guard {
 	case GuardOK:
+		s.partition.logged(v, head.sequence, head.orders, asked)
+		s.call.learn(s.batch, asked)
+		s.deliver(head.due && s.expireDue(ctx, v))
+		if len(s.granted) > 0 {
+			s.secure(ctx, v, head.sequence)
+		}
 	case GuardLate:
 		s.engine.metrics.tooLate.Add(len(s.batch))
 		s.finishAll(ErrTooLate)
-		return nil
 	default:
 		s.disconnect(false)
-		p.hear(v, head.guard)
+		s.partition.hear(v, head.guard)
 		s.finishAll(ErrPartitionClosed)
-		return nil
-	}
-	p.logged(v, head.sequence, head.orders, asked)
-	s.call.learn(s.batch, asked)
-	again := head.due && s.expireDue(ctx, v)
-	kept := s.batch[:0]
-	for _, r := range s.batch {
-		if again && s.call.short(r) {
-			kept = append(kept, r)
-			continue
-		}
-		w := r.wait()
-		if w.err == nil && w.mode > DurabilityFast {
-			s.granted = append(s.granted, r)
-			continue
-		}
-		w.finish(definite(w.err, s.unknown))
-	}
-	s.batch = kept
-	if len(s.granted) > 0 {
-		s.secure(ctx, v, head.sequence)
 	}
 	return nil
+}
+
+// ask runs the script on the batch and returns how its reply begins, and when it was asked.
+func (s *sender[R]) ask(ctx context.Context, v *view) (head replyHead, asked time.Time, err error) {
+	conn, err := s.connect(ctx, v)
+	if err != nil {
+		return head, asked, err
+	}
+	asked = time.Now()
+	head, err = s.call.run(ctx, conn, s.partition, v, s.batch)
+	if err != nil {
+		s.disconnect(true)
+		return head, asked, err
+	}
+	answered := time.Now()
+	s.own.answered()
+	s.partition.succeed()
+	s.engine.metrics.batch(len(s.batch), answered.Sub(asked))
+	s.partition.clock.observe(head.nowMs, answered)
+	return head, asked, nil
+}
+
+// deliver finishes the requests of a reply, but for those that were granted in a mode that asks for more than that, and those
+// that came short, where it is worth asking again: these stay in the batch.
+func (s *sender[R]) deliver(again bool) {
+	kept := s.batch[:0]
+	for _, r := range s.batch {
+		w := r.wait()
+		switch {
+		case again && s.call.short(r):
+			kept = append(kept, r)
+		case w.err == nil && w.mode > DurabilityFast:
+			s.granted = append(s.granted, r)
+		default:
+			w.finish(definite(w.err, s.unknown))
+		}
+	}
+	s.batch = kept
 }
 
 // maxSweeps bounds how often a batch has due holds expire, for the next batch waits behind it: where holds by the thousand

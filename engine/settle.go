@@ -51,8 +51,9 @@ func NewTransition() *Transition { return &Transition{waiting: newWaiting()} }
 
 func (t *Transition) known() bool { return t.Repeated }
 
-// Settle decides a transition, within the configured timeout counted from now, and returns nil where the order is as wanted. ErrNoOrder says that Redis has no record of
-// it: the ledger may. ErrEpochMoved says that nothing was asked. Any error but ErrOutcomeUnknown is a definite refusal; asking again is always safe.
+// Settle decides a transition, within the configured timeout counted from now, and returns nil where the order is as wanted.
+// ErrNoOrder says that Redis has no record of it: the ledger may. ErrEpochMoved says that nothing was asked. Any error but
+// ErrOutcomeUnknown is a definite refusal; asking again is always safe.
 func (e *Engine) Settle(t *Transition, now time.Time) error {
 	if t.ID.Partition() >= len(e.partitions) {
 		return ErrNoOrder
