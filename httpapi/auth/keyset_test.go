@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/elliptic"
 	"encoding/json"
@@ -143,6 +144,42 @@ func TestAKeySetMustBeThereAtStart(t *testing.T) {
 	server.Close()
 	_, err = NewKeySet(t.Context(), server.URL)
 	require.ErrorContains(t, err, "fetch the key set")
+}
+
+// Whoever can have the issuer's address redirect would choose the keys.
+func TestARedirectChoosesNoKeys(t *testing.T) {
+	document := keySetDocument(t, jwkOf(t, newEC(t, elliptic.P256()).Public(), "k", nil))
+	elsewhere := serveDocument(t, &document)
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect} {
+		issuer := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
+		_, err := NewKeySet(t.Context(), issuer.URL)
+		issuer.Close()
+		require.ErrorIs(t, err, errKeySetStatus, status)
+	}
+	require.Zero(t, elsewhere.asked.Load(), "the other address is not even asked")
+}
+
+// spaces is a document without an end.
+type spaces struct{ read *int }
+
+func (s spaces) Read(p []byte) (int, error) {
+	*s.read += len(p)
+	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
+}
+
+// endless answers with it; where it is read on and on, it ends at last, for the test's sake.
+type endless struct{ read *int }
+
+func (e endless) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.LimitReader(spaces(e), 64*maxKeySet))}, nil
+}
+
+func TestAnEndlessKeySetIsNotReadToItsEnd(t *testing.T) {
+	read := 0
+	set := newKeySet("https://issuer.example")
+	set.client.Transport = endless{&read}
+	require.ErrorIs(t, set.fetch(t.Context()), errLongKeySet)
+	require.LessOrEqual(t, read, 2*maxKeySet, "bytes that were read of an endless document")
 }
 
 // silent is an issuer that never answers.
