@@ -21,6 +21,9 @@ func (t *traffic) between(from *totals, since time.Time) *figures {
 	f.refused -= from.refused
 	f.failed -= from.failed
 	f.placed -= from.placed
+	for code, before := range from.outcomes {
+		f.outcomes[code] -= before
+	}
 	f.requests = f.latency.Count()
 	return f
 }
@@ -29,12 +32,7 @@ func (t *traffic) between(from *totals, since time.Time) *figures {
 func (t *traffic) whole() *figures {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.between(&t.window, t.cleared)
-	f.outcomes = t.orders.refusals()
-	for code, before := range t.window.outcomes {
-		f.outcomes[code] -= before
-	}
-	return f
+	return t.between(&t.window, t.cleared)
 }
 
 // live returns the figures of the last seconds. A second without a request has no mark, and nothing that one could miss.

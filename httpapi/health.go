@@ -157,14 +157,19 @@ func (s *Server) healthReport() (body []byte, status string) {
 	if !s.opened.Load() {
 		said = append(said, reasonStarting)
 	}
+	failures := s.failureProblems()
+	if sells(findings, states) { // where none can be placed that is said
+		said = append(said, failures...)
+	}
 	status = overall(findings, states, said)
 	body = appendStringMember(nil, `{"status":`, status)
 	body = append(body, `,"problems":[`...)
 	for i, problem := range said {
 		body = appendString(separate(body, i), problem)
 	}
+	body = appendBoolMember(body, `],"ordersFail":`, len(failures) > 0)
 	_, orders, lag := waiting(states)
-	body = appendLedgerLag(append(body, ']'), orders, lag)
+	body = appendLedgerLag(body, orders, lag)
 	body = s.appendReconciled(body)
 	body = append(body, `,"checks":[`...)
 	for i := range findings {

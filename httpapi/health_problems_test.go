@@ -103,6 +103,45 @@ func TestHealthSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A queue that is full is no trouble of a store's or a partition's, and turns orders away all the same.
+func TestHealthSaysThatOrdersFail(t *testing.T) {
+	h, clock := startTimed(t, httpapi.Config{})
+	requireFailing := func(problems ...any) {
+		t.Helper()
+		got := h.send("GET", "/monitoring/health", "")
+		require.Equal(t, 200, got.status)
+		health := got.json(t)
+		require.Equal(t, append([]any{}, problems...), health["problems"])
+		require.Equal(t, len(problems) > 0, health["ordersFail"])
+		require.Equal(t, map[bool]string{true: "degraded", false: "ok"}[len(problems) > 0], health["status"])
+	}
+	requireFailing()
+	h.orders(198, engine.ErrSoldOut)
+	h.orders(2, engine.ErrQueueFull)
+	requireFailing() // not more than one in a hundred
+	h.orders(1, engine.ErrQueueFull)
+	requireFailing("1.5 % of order requests fail: overloaded")
+	h.orders(4, engine.ErrOutcomeUnknown)
+	requireFailing("3.4 % of order requests fail: outcome unknown")
+	clock.advance(10 * time.Second)
+	h.orders(1, nil)
+	requireFailing()
+	h.orders(1, engine.ErrQueueFull)
+	requireFailing() // one in more than five seconds
+	h.orders(2, engine.ErrQueueFull)
+	requireFailing("75 % of order requests fail: overloaded")
+}
+
+// Where none can be placed that is said, and not how many fail of it.
+func TestHealthDoesNotCountWhileNoneCanBePlaced(t *testing.T) {
+	h, _ := startTimed(t, httpapi.Config{})
+	h.reserver.shut = map[int]string{0: "a", 1: "a", 2: "a", 3: "a"}
+	h.orders(10, engine.ErrPartitionClosed)
+	health := h.send("GET", "/monitoring/health", "").json(t)
+	require.Equal(t, []any{"all 4 partitions are shut: a"}, health["problems"])
+	require.Equal(t, true, health["ordersFail"])
+}
+
 // leaping is a clock that is a second further at every look: nothing is told twice.
 func leaping() func() time.Time {
 	var looks atomic.Int64

@@ -224,7 +224,9 @@ func TestStoppingTheServerClosesTheStreams(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	first, second := h.watch("/monitoring/stream", nil), h.watch("/api/v1/monitoring/stream", nil)
 	h.told(first, "subscribe-metrics", "metrics-update")
-	require.Contains(t, h.send("GET", "/metrics", "").body, "\nflashsale_stream_clients 2\n")
+	devtest.Eventually(t, waitLimit, "both to be counted, which is after they were answered", func() bool {
+		return strings.Contains(h.send("GET", "/metrics", "").body, "\nflashsale_stream_clients 2\n")
+	})
 	h.stop()
 	requireCloses(t, first, websocket.CloseGoingAway)
 	requireCloses(t, second, websocket.CloseGoingAway)

@@ -58,7 +58,7 @@ type totals struct {
 	placed   uint64                 // orders
 	refused  uint64                 // requests answered 3xx or 4xx
 	failed   uint64                 // requests answered 5xx
-	outcomes map[engine.Code]uint64 // orders not placed; of the benchmark's window only
+	outcomes map[engine.Code]uint64 // orders not placed
 }
 
 func newTraffic(orders *serverMetrics) *traffic {
@@ -86,7 +86,6 @@ func (t *traffic) clear() time.Time {
 	defer t.mu.Unlock()
 	t.cleared = t.clock.now()
 	t.read(&t.window)
-	t.window.outcomes = t.orders.refusals()
 	t.peak.Store(0)
 	t.raise(t.inFlight.Load())
 	return t.cleared
@@ -95,6 +94,7 @@ func (t *traffic) clear() time.Time {
 func (t *traffic) read(into *totals) {
 	into.placed, into.refused, into.failed = t.orders.accepted.Get(), t.refused.Load(), t.failed.Load()
 	t.latency.Read(&into.latency)
+	into.outcomes = t.orders.refusals()
 }
 
 // isOrderRequest tells which routes the figures are about: placing an order, and whatever is done to one.

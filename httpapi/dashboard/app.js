@@ -4,7 +4,7 @@ import { big, clock, count, find, percent, put, rate, seconds, some, span } from
 import { connect } from "./connection.js";
 import { Chart } from "./charts.js";
 import { filter, setAdmin, setAll, setKnown, setTime, showLevels, showProducts } from "./products.js";
-import { showHealth, showProblems, showRefusals, wordsFor } from "./system.js";
+import { showHealth, showProblems, showRefusals } from "./system.js";
 import { change, signIn, signOut, toast } from "./admin.js";
 import { applyTheme, onThemeChange, toggleTheme } from "./theme.js";
 
@@ -14,8 +14,6 @@ const isAdmin = () => document.body.classList.contains("admin");
 const recentMs = 300_000; // of refusals that are counted
 const slowWarn = 100; // ms of the p99, as docs/sale-day.md has it
 const slowBad = 250; // from where on OrdersSlow alerts
-const failingShare = 0.01; // of order requests, and
-const failingRate = 0.2; // a second, from where on OrdersFailing alerts
 const lagWarn = 1;
 const lagBad = 10;
 const totalsEveryMs = 5000; // where there are too many products to list
@@ -66,18 +64,6 @@ function since(now, before) {
 
 function tone(id, bad, warn) {
   find(id).closest(".tile").className = "tile" + (bad ? " bad" : warn ? " warn" : "");
-}
-
-// failing says that orders fail, and of what most of them, where too many do: a queue that is full is no trouble of a store's.
-function failing() {
-  if (last === null || last.errorRate <= failingShare || last.errorRate * last.throughput <= failingRate) return [];
-  const counts = new Map();
-  for (const [when, codes] of recent) {
-    if (when < Date.now() - 1000 * last.windowSeconds) continue;
-    for (const [code, n] of codes) if (failureCodes.has(code)) counts.set(code, (counts.get(code) || 0) + n);
-  }
-  const most = [...counts].sort((a, b) => b[1] - a[1])[0];
-  return [`${percent(last.errorRate)} % of order requests fail${most ? `: ${wordsFor(most[0])}` : ""}`];
 }
 
 function showTiles(m, went) {
@@ -153,7 +139,7 @@ const show = {
   "metrics-update": showMetrics,
   "fetch-inventory-updates": showProducts,
   "fetch-inventory-metrics": showTotals,
-  "fetch-health": (health) => showHealth(health, failing()),
+  "fetch-health": showHealth,
 };
 
 let lostAt = Date.now();

@@ -9,16 +9,14 @@ const words = {
   partition_closed: "partition shut", outcome_unknown: "outcome unknown", internal: "internal error", unauthorized: "no token", forbidden: "not allowed",
 };
 
-export const wordsFor = (code) => words[code] || code;
+const wordsFor = (code) => words[code] || code;
 
-// showHealth takes, beside what the server says of itself, what is wrong with the orders; where none can be placed that is said.
-export function showHealth(health, failing) {
-  const wrong = health.status === "down" ? [] : failing;
-  const now = wrong.length ? "degraded" : health.status;
+// showHealth shows what the server says of itself.
+export function showHealth(health) {
   const status = find("status");
-  put(status, now);
-  status.className = "pill " + now;
-  showProblems([...wrong, ...health.problems], health.status === "degraded" && wrong.length === 0);
+  put(status, health.status);
+  status.className = "pill " + health.status;
+  showProblems(health.problems, health.status === "degraded" && !health.ordersFail);
   put(find("version"), health.version);
   find("checks").replaceChildren(...health.checks.map(check));
   find("partitions").replaceChildren(...health.partitions.map(partition));
