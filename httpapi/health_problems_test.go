@@ -121,8 +121,8 @@ func TestHealthSaysThatOrdersFail(t *testing.T) {
 	requireFailing() // not more than one in a hundred
 	h.orders(1, engine.ErrQueueFull)
 	requireFailing("1.5 % of order requests fail: overloaded")
-	h.orders(4, engine.ErrOutcomeUnknown)
-	requireFailing("3.4 % of order requests fail: outcome unknown")
+	h.orders(9, engine.ErrOutcomeUnknown)
+	requireFailing("5.7 % of order requests fail: outcome unknown")
 	clock.advance(10 * time.Second)
 	h.orders(1, nil)
 	requireFailing()

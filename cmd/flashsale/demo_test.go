@@ -48,4 +48,9 @@ func TestTheDemoShopInABrowser(t *testing.T) {
 	b.awaitText(`.product[data-id="last-one"] .state`, "^sold out$")
 	b.awaitText(`.product[data-id="demo"] .counts`, "^1 sold")
 	b.requireQuiet()
+
+	b.visit(p.base + "/demo")
+	b.awaitText(demo+".left", "left$")
+	p.interrupt()
+	b.awaitText("#note", "^The server does not answer, so this list may be old. Trying again…$")
 }

@@ -47,7 +47,7 @@ find("other").addEventListener("click", become);
 async function ask(method, path, body, more) {
   const answer = await fetch(path, {
     method, cache: "no-store", headers: { ...(body ? { "Content-Type": "application/json" } : {}), ...more }, body: body && JSON.stringify(body),
-  });
+  }).catch(() => { throw new Error("the server does not answer"); }); // each browser has words of its own for that
   return { ok: answer.ok, status: answer.status, body: await answer.json() };
 }
 
