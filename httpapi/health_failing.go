@@ -10,8 +10,8 @@ import (
 
 // From here on health calls it a problem that order requests fail, as the alert OrdersFailing does.
 const (
-	failingShare = 0.01 // of the requests of the last seconds, and
-	failingRate  = 0.2  // a second
+	failingShare    = 0.01 // of the requests of the last ten seconds, and
+	failingRequests = 2    // of them, also where the process has just started: more than one in five seconds
 )
 
 // failureProblems say that too many of the last order requests failed, and of what most of the orders: a queue that is full is
@@ -19,7 +19,7 @@ const (
 func (s *Server) failureProblems() []string {
 	live := s.traffic.live()
 	share := live.errorRate()
-	if share <= failingShare || live.perSecond(live.failed) <= failingRate {
+	if share <= failingShare || live.failed <= failingRequests {
 		return nil
 	}
 	const thousand = 1000

@@ -116,6 +116,9 @@ func TestHealthSaysThatOrdersFail(t *testing.T) {
 		require.Equal(t, map[bool]string{true: "degraded", false: "ok"}[len(problems) > 0], health["status"])
 	}
 	requireFailing()
+	h.orders(1, engine.ErrQueueFull)
+	requireFailing() // of a process that has just started
+	clock.advance(10 * time.Second)
 	h.orders(198, engine.ErrSoldOut)
 	h.orders(2, engine.ErrQueueFull)
 	requireFailing() // not more than one in a hundred

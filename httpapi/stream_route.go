@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -102,11 +103,10 @@ func (s *Server) healthNow() []byte {
 	return body
 }
 
+// streamUpgrader agrees with a client on a WebSocket, and no more: the stream reads and writes the frames itself.
 var streamUpgrader = websocket.FastHTTPUpgrader{
-	ReadBufferSize:  stream.MaxMessage,
-	WriteBufferSize: stream.MaxMessage, // of control frames; updates are written as they are
-	Subprotocols:    []string{streamProtocol},
-	CheckOrigin:     func(*fasthttp.RequestCtx) bool { return true }, // mayWatch has
+	Subprotocols: []string{streamProtocol},
+	CheckOrigin:  func(*fasthttp.RequestCtx) bool { return true }, // mayWatch has
 }
 
 // getStream begins a WebSocket.
@@ -117,11 +117,12 @@ func (s *Server) getStream(ctx *fasthttp.RequestCtx) {
 	}
 	permit := stream.Permit{Until: s.callerOf(ctx).until, Still: s.stillAllowed(ctx)}
 	handOver(ctx)
-	err := streamUpgrader.Upgrade(ctx, func(socket *websocket.Conn) { s.hub.Serve(socket, permit) })
-	if err != nil { // mayWatch has looked at all that could be wrong
+	if err := streamUpgrader.Upgrade(ctx, nil); err != nil { // mayWatch has looked at all that could be wrong
 		ctx.Response.Reset()
 		s.refuse(ctx, errNoWebSocket)
+		return
 	}
+	ctx.Hijack(func(conn net.Conn) { s.hub.Serve(conn, permit) })
 }
 
 // mayWatch says why a WebSocket is not begun, if it is not.

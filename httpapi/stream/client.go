@@ -14,21 +14,18 @@ import (
 // Bounds of what one client may send and have waiting.
 const (
 	maxMessage  = 1024 // bytes
-	maxMessages = 20   // a second, pings and pongs that nobody asked for included
+	maxMessages = 20   // a second, pings and pongs that nobody asked for included; of a message in parts each part is one
 	maxQueued   = 32   // messages that it has not read: more than it may ask for at once
 
 	// maxUnderWay is what the kernel keeps for a client that does not read, in bytes, about: by itself it would be megabytes.
 	maxUnderWay = 256 << 10
 )
 
-// MaxMessage is the longest message that a client may send, in bytes.
-const MaxMessage = maxMessage
-
 // client is one WebSocket. Its reader runs where it is served, its writer beside that.
 type client struct {
 	hub    *Hub
-	socket *websocket.Conn
 	below  net.Conn // the connection itself: closing fasthttp's cover of it does nothing
+	in     *incoming
 	permit Permit
 
 	outbox     *outbox
@@ -49,13 +46,14 @@ type parting struct {
 	text string
 }
 
-func newClient(h *Hub, socket *websocket.Conn, permit Permit) *client {
-	conn := below(socket.NetConn())
+func newClient(h *Hub, cover net.Conn, permit Permit) *client {
+	conn := below(cover)
+	_ = conn.SetDeadline(time.Time{}) // those of the request
 	if bounded, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = bounded.SetWriteBuffer(maxUnderWay) // without it the client costs more, and is dropped later
 	}
 	return &client{
-		hub: h, socket: socket, below: conn, permit: permit,
+		hub: h, below: conn, in: newIncoming(cover), permit: permit,
 		outbox: newOutbox(conn), farewell: make(chan parting, 1), gone: make(chan struct{}),
 	}
 }
@@ -70,22 +68,45 @@ func below(conn net.Conn) net.Conn {
 // read takes messages until the connection ends.
 func (c *client) read() {
 	defer c.hub.survive(c.cut)
-	c.socket.SetReadLimit(maxMessage)
 	if c.awaitMore() != nil {
 		return
 	}
-	c.socket.SetPingHandler(c.pong)
-	c.socket.SetPongHandler(c.heard)
-	c.socket.SetCloseHandler(c.leave)
 	for {
-		kind, message, err := c.socket.ReadMessage()
-		switch {
-		case err != nil:
+		got, err := c.in.next()
+		if err == nil {
+			err = c.receive(&got)
+		}
+		var why violation
+		if errors.As(err, &why) {
+			c.part(parting(why))
+			c.in.skip()
+		}
+		if err != nil {
 			return
-		case c.mayGoOn():
-			c.take(kind, message)
 		}
 	}
+}
+
+// errGoodbye says that the client has said goodbye.
+var errGoodbye = errors.New("the client has said goodbye")
+
+// receive does what a frame asks for. An error means that no more are heard.
+func (c *client) receive(got *received) error {
+	switch {
+	case got.kind == websocket.CloseMessage:
+		return c.leave(got.payload)
+	case got.kind == websocket.PongMessage && c.pinged.Swap(false):
+		return c.awaitMore()
+	case !c.mayGoOn():
+		return nil
+	case got.kind == websocket.PongMessage:
+		return c.awaitMore()
+	case got.kind == websocket.PingMessage:
+		c.offer(newFrame(websocket.PongMessage, got.payload))
+	case got.whole:
+		c.take(got.kind, got.payload)
+	}
+	return nil
 }
 
 // mayGoOn tells whether what the client has sent is heard: not what comes until the goodbye, nor more than it may send.
@@ -100,32 +121,19 @@ func (c *client) mayGoOn() bool {
 	return true
 }
 
-// pong answers a ping of the client, which is a message like any other.
-func (c *client) pong(data string) error {
-	if !c.mayGoOn() {
-		return nil
+// leave answers a client that says goodbye, with its own code.
+func (c *client) leave(payload []byte) error {
+	code, err := goodbyeOf(payload)
+	if err != nil {
+		return err
 	}
-	c.offer(newFrame(websocket.PongMessage, []byte(data)))
-	return nil
-}
-
-// leave answers a client that says goodbye, with its own words.
-func (c *client) leave(code int, _ string) error {
 	c.part(parting{code: code})
-	return nil
-}
-
-// heard takes in a pong. One that nobody asked for is a message like any other.
-func (c *client) heard(string) error {
-	if !c.pinged.Swap(false) && !c.mayGoOn() {
-		return nil
-	}
-	return c.awaitMore()
+	return errGoodbye
 }
 
 // awaitMore gives the client the time of two pings to be heard of again.
 func (c *client) awaitMore() error {
-	return c.hearing.until(time.Now().Add(2*c.hub.config.PingEvery+c.hub.config.WriteWait), c.socket.SetReadDeadline)
+	return c.hearing.until(time.Now().Add(2*c.hub.config.PingEvery+c.hub.config.WriteWait), c.below.SetReadDeadline)
 }
 
 // hearing is until when a client is listened to.
@@ -295,9 +303,9 @@ func (c *client) part(p parting) bool {
 // say writes the close frame and gives the client a moment to answer it.
 func (c *client) say(p parting) {
 	until := time.Now().Add(c.hub.config.CloseWait)
-	goodbye := websocket.FormatCloseMessage(p.code, p.text)
-	if c.outbox.finish(until) != nil || c.socket.WriteControl(websocket.CloseMessage, goodbye, until) != nil ||
-		c.hearing.last(until, c.socket.SetReadDeadline) != nil {
+	goodbye := newFrame(websocket.CloseMessage, websocket.FormatCloseMessage(p.code, p.text))
+	if c.outbox.finish(until) != nil || c.outbox.send(goodbye, until) != nil ||
+		c.hearing.last(until, c.below.SetReadDeadline) != nil {
 		c.cut()
 	}
 }

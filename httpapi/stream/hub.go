@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"runtime"
 	"sync"
 	"time"
@@ -148,9 +149,9 @@ type Permit struct {
 }
 
 // Serve talks with one client until it goes, is dropped, may not stay any more or the hub stops. It is called where fasthttp
-// hands the connection over.
-func (h *Hub) Serve(socket *websocket.Conn, permit Permit) {
-	c := newClient(h, socket, permit)
+// hands the connection over, once the WebSocket has been agreed on.
+func (h *Hub) Serve(conn net.Conn, permit Permit) {
+	c := newClient(h, conn, permit)
 	if !h.enter(c) {
 		c.say(parting{websocket.CloseTryAgainLater, "no room for one more client"})
 		return

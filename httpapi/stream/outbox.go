@@ -61,13 +61,19 @@ func (o *outbox) put(f frame) error {
 
 // write sends what has waited, by the time given.
 func (o *outbox) write(p piece, by time.Time) error {
-	err := o.conn.SetWriteDeadline(by)
-	if err == nil {
-		_, err = o.conn.Write(p.bytes)
-	}
+	err := o.send(p.bytes, by)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waiting--
+	return err
+}
+
+// send waits, up to the time given, until bytes are sent. It is for whoever knows that nobody else sends.
+func (o *outbox) send(bytes []byte, by time.Time) error {
+	err := o.conn.SetWriteDeadline(by)
+	if err == nil {
+		_, err = o.conn.Write(bytes)
+	}
 	return err
 }
 

@@ -23,8 +23,9 @@ func served(t *testing.T) (*client, *websocket.Conn) {
 	clients, over := make(chan *client, 1), make(chan struct{})
 	upgrader := websocket.FastHTTPUpgrader{}
 	server := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
-		_ = upgrader.Upgrade(ctx, func(socket *websocket.Conn) {
-			clients <- newClient(New(Config{}), socket, Permit{})
+		_ = upgrader.Upgrade(ctx, nil)
+		ctx.Hijack(func(conn net.Conn) {
+			clients <- newClient(New(Config{}), conn, Permit{})
 			<-over
 		})
 	}}
@@ -188,7 +189,7 @@ func TestWhoGoesWithAGoodbyeIsAnswered(t *testing.T) {
 	const rounds = 10
 	for range rounds {
 		c, socket := served(t)
-		require.NoError(t, c.leave(websocket.CloseNormalClosure, ""))
+		require.ErrorIs(t, c.leave(websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")), errGoodbye)
 		close(c.gone)
 		c.write()
 		_, _, err := socket.ReadMessage()

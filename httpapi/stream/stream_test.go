@@ -67,7 +67,8 @@ func open(t *testing.T, config stream.Config) *station {
 
 	upgrader := websocket.FastHTTPUpgrader{}
 	server := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
-		_ = upgrader.Upgrade(ctx, func(socket *websocket.Conn) { s.hub.Serve(socket, stream.Permit{Still: s.allowed.Load}) })
+		_ = upgrader.Upgrade(ctx, nil)
+		ctx.Hijack(func(conn net.Conn) { s.hub.Serve(conn, stream.Permit{Still: s.allowed.Load}) })
 	}}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
