@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,30 @@ func TestTheStockStreamTellsChanges(t *testing.T) {
 	require.Equal(t, 200, head.status)
 	require.Equal(t, shop, h.send("GET", "/inventory/phone/stream", "", "Origin", shop).header.Get("Access-Control-Allow-Origin"))
 	require.Equal(t, 404, h.send("HEAD", "/inventory/absent/stream", "").status)
+}
+
+// The events are the body as it is, which ends with the connection: what is written past HTTP's own writer must be in no chunk.
+func TestTheStockStreamIsNotFramed(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	h.store.setProducts(phone())
+	conn, r := h.dial()
+	_, err := io.WriteString(conn, "GET /inventory/phone/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	head, err := textproto.NewReader(r).ReadLine()
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 200 OK", head)
+	fields, err := textproto.NewReader(r).ReadMIMEHeader()
+	require.NoError(t, err)
+	require.Equal(t, "close", fields.Get("Connection"))
+	require.Empty(t, fields.Get("Transfer-Encoding"))
+	require.Empty(t, fields.Get("Content-Length"))
+	for left := range int64(3) {
+		event := nextEvent(t, r, "")
+		require.Regexp(t, `^event: stock\ndata: \{"productId":"phone".*\}\n\n$`, event)
+		p := phone()
+		p.Stock.Current = left + 100
+		h.store.setProducts(p)
+	}
 }
 
 // A browser's EventSource that is refused never tries again: who comes while Redis is away waits on an open stream.

@@ -2,15 +2,29 @@ package stockfeed
 
 import (
 	"net"
+	"slices"
+	"sync"
 	"time"
+
+	"flashsale/internal/atonce"
 )
 
-// client is one connection.
+// client is one connection. Its feed writes to it what the kernel takes at once; it has a writer of its own only while there is
+// something that the kernel did not take, and then for the newest event alone.
 type client struct {
-	feed  *Feed
-	conn  net.Conn
-	delay time.Duration // its turn
-	gone  <-chan struct{}
+	conn      net.Conn
+	kern      *atonce.Writer
+	turn      int
+	writeWait time.Duration
+	writer    sync.WaitGroup // at most one
+
+	mu     sync.Mutex
+	told   uint64 // number of the newest event that was sent or waits
+	behind bool   // there is a writer: nobody else writes
+	begun  []byte // rest of what has gone in part
+	newest []byte // event to follow it; empty = none
+	last   bool   // the connection ends when nothing waits
+	over   bool   // nobody writes any more
 }
 
 var (
@@ -19,60 +33,119 @@ var (
 	heartbeat = []byte(": nothing new\n\n")
 )
 
-// write sends what there is to tell until the connection or the feed ends.
-func (c *client) write(head []byte, s *shelf) {
-	if !c.send(append(head[:len(head):len(head)], prologue...)) {
+// newClient returns a client that nobody but [client.begin] writes to yet.
+func newClient(conn net.Conn, writeWait time.Duration) *client {
+	return &client{conn: conn, kern: atonce.New(conn), writeWait: writeWait, behind: true}
+}
+
+// begin sends the head of the answer, and what has come to wait meanwhile.
+func (c *client) begin(head []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = slices.Concat(head, prologue)
+	c.writer.Go(c.catchUp)
+}
+
+// tell sends an event, unless that one or a newer one has been: now, or when what has begun is through, in the place of what
+// waits for that.
+func (c *client) tell(e event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.number <= c.told {
 		return
 	}
-	idle := time.NewTicker(c.feed.config.Heartbeat)
-	defer idle.Stop()
-	event, changed := s.latest()
-	for {
-		if len(event) > 0 && !c.send(event) {
+	c.told = e.number
+	if c.behind {
+		c.newest = e.bytes
+		return
+	}
+	c.put(e.bytes)
+}
+
+// beat sends a sign of life, which who is behind does without.
+func (c *client) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.behind {
+		c.put(heartbeat)
+	}
+}
+
+// put sends what the kernel takes and has a writer see to the rest.
+func (c *client) put(b []byte) {
+	if c.over {
+		return
+	}
+	sent, err := c.kern.Write(b)
+	switch {
+	case err != nil:
+		c.cut()
+		return
+	case sent == len(b):
+		return
+	case sent > 0:
+		c.begun = b[sent:]
+	default:
+		c.newest = b
+	}
+	c.behind = true
+	c.writer.Go(c.catchUp)
+}
+
+// catchUp writes until nothing waits.
+func (c *client) catchUp() {
+	for waiting := c.take(); len(waiting) > 0; waiting = c.take() {
+		if c.send(waiting) != nil {
+			c.cut()
 			return
 		}
-		if event, changed = c.next(s, changed, idle); changed == nil {
-			return
-		}
-		idle.Reset(c.feed.config.Heartbeat)
 	}
 }
 
-// next waits for something to send: the newest event, a while after it has changed, or a sign of life. It returns no channel
-// when it is over.
-func (c *client) next(s *shelf, changed <-chan struct{}, idle *time.Ticker) (event []byte, again <-chan struct{}) {
-	select {
-	case <-changed:
-		if !c.wait() {
-			return nil, nil
-		}
-		return s.latest()
-	case <-idle.C:
-		return heartbeat, changed
-	case <-s.unknown:
-	case <-c.gone:
-	case <-c.feed.stop:
+// take returns what is to be written next. Where there is nothing the writer is done.
+func (c *client) take() (waiting []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if waiting, c.begun = c.begun, nil; len(waiting) > 0 {
+		return waiting
 	}
-	return nil, nil
+	if waiting, c.newest = c.newest, nil; len(waiting) > 0 {
+		return waiting
+	}
+	if c.behind = false; c.last {
+		c.cut()
+	}
+	return nil
 }
 
-// wait lets the client's turn come.
-func (c *client) wait() bool {
-	timer := time.NewTimer(c.delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.gone:
-	case <-c.feed.stop:
+func (c *client) send(b []byte) error {
+	err := c.conn.SetWriteDeadline(time.Now().Add(c.writeWait))
+	if err == nil {
+		_, err = c.conn.Write(b)
 	}
-	return false
+	return err //nolint:wrapcheck // it only ends the connection
 }
 
-func (c *client) send(bytes []byte) bool {
-	if c.conn.SetWriteDeadline(time.Now().Add(c.feed.config.WriteWait)) != nil {
-		return false
+// finish ends the connection behind what waits.
+func (c *client) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last = true; !c.behind {
+		c.cut()
 	}
-	_, err := c.conn.Write(bytes)
-	return err == nil
 }
+
+// listen returns when the connection ends: a client has nothing more to say, and whatever comes is the end.
+func (c *client) listen() { _, _ = c.conn.Read(make([]byte, 1)) }
+
+// end ends the connection. When it returns nobody writes, nor will.
+func (c *client) end() {
+	c.mu.Lock()
+	c.over = true
+	c.mu.Unlock()
+	c.cut()
+	c.writer.Wait()
+}
+
+// cut ends the connection under whoever reads or writes.
+func (c *client) cut() { _ = c.conn.Close() }

@@ -1,15 +1,16 @@
 // Package stockfeed tells buyers how much of a product is left, as server-sent events.
 //
-// However many watch a product, it is read by one reader, a few times a second, and what was read is encoded once. A client
-// that is slow misses what was true in between: only the newest counts.
+// However many watch a product, it is read by one reader, a few times a second, and what was read is encoded once. The reader
+// hands it to the kernel for all of them itself, so that a client costs a write and no more. A client that is slow misses what was
+// true in between: only the newest counts.
 package stockfeed
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -30,8 +31,8 @@ type Config struct {
 	MaxClients  int           // default 4096
 	MaxProducts int           // that are read at a time; default 256
 	Interval    time.Duration // between two reads of a product; default 500 ms
-	Heartbeat   time.Duration // between two signs of life where nothing changes; default 15 s
-	WriteWait   time.Duration // for one event to be written; default 5 s
+	Heartbeat   time.Duration // between two signs of life where nothing changes, and up to an Interval and a Read; default 15 s
+	WriteWait   time.Duration // for what the kernel did not take at once to be written; default 5 s
 
 	Metrics *metrics.Set // nil = a set of its own
 	Logger  *slog.Logger // nil = slog.Default()
@@ -45,9 +46,13 @@ const (
 	defaultWriteWait   = 5 * time.Second
 )
 
-// Clients are told of a change in so many turns within half an interval, so that thousands of writes don't stand between
-// orders and the processor all at once.
-const turns = 16
+// Clients are told of a change in turns within a part of the interval, so that thousands of writes don't stand between orders
+// and the processor all at once. Each keeps its turn, and so its distance from one event to the next.
+const (
+	turns     = 16
+	waveShare = 2  // of the interval: one in so many
+	atOnce    = 64 // clients of a product that are too few for turns
+)
 
 func (c Config) withDefaults() Config {
 	c.MaxClients = positive.Or(c.MaxClients, defaultMaxClients)
@@ -71,7 +76,7 @@ type Feed struct {
 
 	mu      sync.Mutex
 	shelves map[string]*shelf
-	conns   map[net.Conn]struct{}
+	clients map[*client]struct{}
 	joined  uint64 // clients so far
 	closing bool
 	running sync.WaitGroup // clients and readers
@@ -80,7 +85,7 @@ type Feed struct {
 // New returns a feed. It lets go of its clients in [Feed.Run]. One set of metrics takes one feed.
 func New(c Config) *Feed {
 	f := &Feed{
-		config: c.withDefaults(), stop: make(chan struct{}), shelves: make(map[string]*shelf), conns: make(map[net.Conn]struct{}),
+		config: c.withDefaults(), stop: make(chan struct{}), shelves: make(map[string]*shelf), clients: make(map[*client]struct{}),
 	}
 	f.config.Metrics.NewGauge("flashsale_stock_stream_clients", func() float64 { return float64(f.Clients()) })
 	return f
@@ -90,7 +95,7 @@ func New(c Config) *Feed {
 func (f *Feed) Clients() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.conns)
+	return len(f.clients)
 }
 
 // HasRoom tells whether one more client of a product would be let in.
@@ -102,7 +107,7 @@ func (f *Feed) HasRoom(product string) bool {
 
 func (f *Feed) hasRoom(product string) bool {
 	_, read := f.shelves[product]
-	return !f.closing && len(f.conns) < f.config.MaxClients && (read || len(f.shelves) < f.config.MaxProducts)
+	return !f.closing && len(f.clients) < f.config.MaxClients && (read || len(f.shelves) < f.config.MaxProducts)
 }
 
 // Watched tells whether a product is being watched, so that it need not be read to let one more in.
@@ -120,8 +125,8 @@ func (f *Feed) Run(ctx context.Context) {
 		f.closing = true
 		close(f.stop)
 	}
-	for conn := range f.conns {
-		_ = conn.Close() // whoever wants to know more connects again
+	for c := range f.clients {
+		c.cut() // whoever wants to know more connects again
 	}
 	f.mu.Unlock()
 	f.running.Wait()
@@ -135,75 +140,101 @@ const maxUnderWay = 16 << 10
 // connection is the one below fasthttp's cover, closed by whoever comes first. It returns false, and has sent nothing, where
 // there is no room.
 func (f *Feed) Serve(conn net.Conn, head []byte, product string) bool {
-	s, turn := f.enter(conn, product)
+	c := newClient(conn, f.config.WriteWait)
+	s := f.enter(c, product)
 	if s == nil {
 		return false
 	}
-	defer f.leave(conn, s)
+	defer f.leave(c, s)
 	if bounded, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = bounded.SetWriteBuffer(maxUnderWay) // without it the client costs more, and is dropped later
 	}
-	gone := make(chan struct{})
-	var listener sync.WaitGroup
-	listener.Go(func() {
-		defer close(gone)
-		_, _ = conn.Read(make([]byte, 1)) // a client has nothing more to say: whatever comes is the end
-	})
-	c := client{feed: f, conn: conn, delay: time.Duration(turn%turns) * f.config.Interval / (2 * turns), gone: gone}
-	c.write(head, s)
-	_ = conn.Close()
-	listener.Wait()
+	c.begin(head)
+	c.listen()
+	c.end()
 	return true
 }
 
-// enter returns the product's shelf, with a reader, and the number of the client; nil = there is no room.
-func (f *Feed) enter(conn net.Conn, product string) (*shelf, uint64) {
+// enter has a client join the product's shelf, which has a reader; nil = there is no room.
+func (f *Feed) enter(c *client, product string) *shelf {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.hasRoom(product) {
-		return nil, 0
+		return nil
 	}
+	c.turn = int(f.joined % turns)
+	f.joined++
 	s := f.shelves[product]
 	if s == nil {
 		s = newShelf(product)
 		f.shelves[product] = s
 		f.running.Go(func() { f.read(s) })
 	}
-	s.clients++
-	f.conns[conn] = struct{}{}
+	s.join(c)
+	f.clients[c] = struct{}{}
 	f.running.Add(1)
-	f.joined++
-	return s, f.joined
+	return s
 }
 
-func (f *Feed) leave(conn net.Conn, s *shelf) {
+func (f *Feed) leave(c *client, s *shelf) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.conns, conn)
-	if s.clients--; s.clients == 0 {
+	delete(f.clients, c)
+	if s.leave(c) {
 		delete(f.shelves, s.product)
 		close(s.abandoned)
 	}
 	f.running.Done()
 }
 
-// read keeps a shelf up to date as long as somebody looks at it, and the product is not known to be none.
+// read keeps a shelf up to date, and who watches it, as long as somebody does and the product is not known to be none.
 func (f *Feed) read(s *shelf) {
 	tick := time.NewTicker(f.config.Interval)
 	defer tick.Stop()
+	var waiting line
+	told := time.Now()
 	for {
-		event, err := f.frame(s.product)
+		now, err := f.frame(s.product)
 		if err != nil {
-			close(s.unknown)
+			s.close()
 			return
 		}
-		s.publish(event)
+		switch e, changed := s.publish(now); {
+		case changed:
+			f.wave(s, &waiting, func(c *client) { c.tell(e) })
+			told = time.Now()
+		case time.Since(told) >= f.config.Heartbeat:
+			f.wave(s, &waiting, (*client).beat)
+			told = time.Now()
+		}
 		select {
 		case <-tick.C:
 		case <-s.abandoned:
 			return
 		case <-f.stop:
 			return
+		}
+	}
+}
+
+// wave tells all who watch a product something, a part of them at a time. Between any two of them it goes to the end of the
+// line: whatever else there is to do, orders above all, comes first.
+func (f *Feed) wave(s *shelf, waiting *line, tell func(*client)) {
+	defer waiting.disperse()
+	many := s.lineUp(waiting) > atOnce
+	pause := time.NewTicker(f.config.Interval / (turns * waveShare))
+	defer pause.Stop()
+	for turn, clients := range waiting {
+		if many && turn > 0 {
+			select {
+			case <-pause.C:
+			case <-f.stop:
+				return
+			}
+		}
+		for _, c := range clients {
+			tell(c)
+			runtime.Gosched()
 		}
 	}
 }
@@ -226,39 +257,4 @@ func (f *Feed) frame(product string) (event []byte, err error) {
 		return unavailable, nil
 	}
 	return append(append([]byte("event: stock\ndata: "), data...), "\n\n"...), nil
-}
-
-// shelf is how a product was read last.
-type shelf struct {
-	product   string
-	clients   int           // under the feed's lock
-	abandoned chan struct{} // closed when the last of them goes
-	unknown   chan struct{} // closed when there is no such product
-
-	mu      sync.Mutex
-	event   []byte
-	changed chan struct{} // closed when there is another event
-}
-
-func newShelf(product string) *shelf {
-	return &shelf{product: product, abandoned: make(chan struct{}), unknown: make(chan struct{}), changed: make(chan struct{})}
-}
-
-// publish puts out an event, unless it is the one that is there.
-func (s *shelf) publish(event []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if bytes.Equal(event, s.event) {
-		return
-	}
-	s.event = event
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// latest returns the newest event, empty where there is none yet, and what is closed when it is not the newest any more.
-func (s *shelf) latest() (event []byte, changed <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.event, s.changed
 }

@@ -43,18 +43,8 @@ func open(t *testing.T, config stockfeed.Config) *shop {
 	before := goleak.IgnoreCurrent()
 	s := &shop{t: t, ended: make(chan struct{})}
 	config.Interval = interval
-	config.Read = func(_ context.Context, product string) ([]byte, error) {
-		s.reads.Add(1)
-		if product == "broken" {
-			panic("no such drawer")
-		}
-		if product == "none" && !s.away.Load() {
-			return nil, fmt.Errorf("look: %w", stockfeed.ErrUnknown)
-		}
-		if s.away.Load() {
-			return nil, errors.New("no store")
-		}
-		return fmt.Appendf(nil, `{%q:%d}`, product, s.left.Load()), nil
+	if config.Read == nil {
+		config.Read = s.look
 	}
 	s.feed = stockfeed.New(config)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -67,6 +57,21 @@ func open(t *testing.T, config stockfeed.Config) *shop {
 		goleak.VerifyNone(t, before)
 	})
 	return s
+}
+
+// look reads a product of the shop's.
+func (s *shop) look(_ context.Context, product string) ([]byte, error) {
+	s.reads.Add(1)
+	if product == "broken" {
+		panic("no such drawer")
+	}
+	if product == "none" && !s.away.Load() {
+		return nil, fmt.Errorf("look: %w", stockfeed.ErrUnknown)
+	}
+	if s.away.Load() {
+		return nil, errors.New("no store")
+	}
+	return fmt.Appendf(nil, `{%q:%d}`, product, s.left.Load()), nil
 }
 
 // buyer reads one connection.
