@@ -201,6 +201,15 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	require.Contains(t, h.send("GET", "/metrics", "").body, "\nflashsale_http_panics_total 1\n")
 }
 
+// What ends in a panic takes time too, on routes that are not about orders as on those that are.
+func TestPanicsAreTimed(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	h.store.wait = func(context.Context) error { panic("the ground is shaking") }
+	id := h.reserver.NewOrderID("phone", time.Now())
+	h.send("GET", "/orders/"+id.String(), "").requireProblem(t, 500, engine.CodeInternal)
+	require.Contains(t, h.send("GET", "/metrics", "").body, `flashsale_http_request_seconds_count{route="GET /orders/{id}"} 1`+"\n")
+}
+
 func TestShutdownAnswersRequestsInFlight(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	entered, release := make(chan struct{}), make(chan struct{})

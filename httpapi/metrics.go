@@ -110,8 +110,8 @@ func (s *Server) measured(rt route, handler fasthttp.RequestHandler) fasthttp.Re
 		return s.traffic.measured(rt, times, handler)
 	}
 	return func(ctx *fasthttp.RequestCtx) {
+		defer func() { times.Record(time.Since(ctx.Time())) }() // also where the handler panics
 		handler(ctx)
-		times.Record(time.Since(ctx.Time()))
 	}
 }
 
