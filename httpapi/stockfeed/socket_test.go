@@ -97,7 +97,7 @@ func TestAllAreToldInOrder(t *testing.T) {
 
 // A client that is stuck within an event holds up neither the others nor a stop.
 func TestStoppingDoesNotWaitForWhoIsStuck(t *testing.T) {
-	const size = 1 << 20
+	const size = 256 << 10
 	var reads atomic.Int64
 	s := open(t, stockfeed.Config{Read: counting(&reads, size), WriteWait: time.Hour})
 	stuck, b := s.dial("lamp"), s.dial("lamp")
