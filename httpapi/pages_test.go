@@ -71,3 +71,10 @@ func TestTheFilesOfPagesAreOneRoute(t *testing.T) {
 	require.Contains(t, shown, `flashsale_http_request_seconds_count{route="pages"} 5`+"\n")
 	require.NotRegexp(t, `route="GET /(docs|dashboard|demo)`, shown)
 }
+
+// Where several servers sell, half of the figures are of one of them: whoever looks must not take them for the sale's.
+func TestTheDashboardSaysWhoseFiguresItShows(t *testing.T) {
+	h := start(t, httpapi.Config{})
+	require.Regexp(t, `<p id="whose" class="quiet">Orders, [^<]* latency are those of the server that answers; stock, [^<]* everybody's\.</p>`,
+		h.send("GET", "/dashboard", "").body)
+}
