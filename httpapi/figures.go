@@ -3,6 +3,8 @@ package httpapi
 import (
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"flashsale/engine"
 )
 
@@ -84,6 +86,24 @@ func (f *figures) failedOrders() (n uint64) {
 		}
 	}
 	return n
+}
+
+// failingShare returns the share of failures among the requests that could be decided: a flood of what nobody could hides none.
+func (f *figures) failingShare() float64 {
+	undecidable := uint64(0)
+	for code, count := range f.outcomes {
+		if isUndecidable(code) {
+			undecidable += count
+		}
+	}
+	decided := f.requests - min(f.requests, undecidable)
+	return min(1, float64(f.failed)/float64(max(1, decided)))
+}
+
+// isUndecidable tells which codes say that a request was not one that could be decided, whatever is left and whose turn it is.
+func isUndecidable(code engine.Code) bool {
+	status := kinds[code].status
+	return status < 500 && status != fasthttp.StatusConflict && status != fasthttp.StatusGone
 }
 
 // isFailure tells which codes are failures of ours; all others are answers.

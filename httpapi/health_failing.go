@@ -10,7 +10,7 @@ import (
 
 // From here on health calls it a problem that order requests fail, as the alert OrdersFailing does.
 const (
-	failingShare    = 0.01 // of the requests of the last ten seconds, and
+	failingShare    = 0.01 // of the requests of the last ten seconds that could be decided, and
 	failingRequests = 2    // of them, also where the process has just started: more than one in five seconds
 )
 
@@ -18,7 +18,7 @@ const (
 // no trouble of a store's.
 func (s *Server) failureProblems() []string {
 	live := s.traffic.live()
-	share := live.errorRate()
+	share := live.failingShare()
 	if share <= failingShare || live.failed <= failingRequests {
 		return nil
 	}

@@ -133,6 +133,10 @@ func TestHealthSaysThatOrdersFail(t *testing.T) {
 	requireFailing() // one in more than five seconds
 	h.orders(2, engine.ErrQueueFull)
 	requireFailing("75 % of order requests fail: overloaded")
+	for range 400 { // a flood of what nobody could decide does not hide it
+		h.send("POST", "/orders", "{}")
+	}
+	requireFailing("75 % of order requests fail: overloaded")
 }
 
 // Where none can be placed that is said, and not how many fail of it.
