@@ -16,6 +16,7 @@ var families = map[string]family{
 	"flashsale_http_connections":               {"gauge", "Open connections of clients."},
 	"flashsale_stream_clients":                 {"gauge", "Clients of the WebSocket that are connected."},
 	"flashsale_stock_stream_clients":           {"gauge", "Buyers that follow the stock of a product as server-sent events."},
+	"flashsale_stock_stream_dropped_total":     {"counter", "Buyers' streams that were cut off because their client did not read."},
 	"flashsale_stream_dropped_total":           {"counter", "Clients of the WebSocket that were cut off, by reason."},
 	"flashsale_reconcile_drift":                {"gauge", "What the last reconciliation found to differ; NaN where it could not tell or there was none."},
 	"flashsale_reconcile_age_seconds":          {"gauge", "Since the end of the last reconciliation; +Inf where there was none."},

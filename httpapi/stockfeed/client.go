@@ -1,10 +1,14 @@
 package stockfeed
 
 import (
+	"errors"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"flashsale/internal/atonce"
 )
@@ -16,7 +20,8 @@ type client struct {
 	kern      *atonce.Writer
 	turn      int
 	writeWait time.Duration
-	writer    sync.WaitGroup // at most one
+	slow      *metrics.Counter // who did not take in writeWait what waited
+	writer    sync.WaitGroup   // at most one
 
 	mu     sync.Mutex
 	told   uint64 // number of the newest event that was sent or waits
@@ -34,8 +39,8 @@ var (
 )
 
 // newClient returns a client that nobody but [client.begin] writes to yet.
-func newClient(conn net.Conn, writeWait time.Duration) *client {
-	return &client{conn: conn, kern: atonce.New(conn), writeWait: writeWait, behind: true}
+func newClient(conn net.Conn, writeWait time.Duration, slow *metrics.Counter) *client {
+	return &client{conn: conn, kern: atonce.New(conn), writeWait: writeWait, slow: slow, behind: true}
 }
 
 // begin sends the head of the answer, and what has come to wait meanwhile.
@@ -95,7 +100,10 @@ func (c *client) put(b []byte) {
 // catchUp writes until nothing waits.
 func (c *client) catchUp() {
 	for waiting := c.take(); len(waiting) > 0; waiting = c.take() {
-		if c.send(waiting) != nil {
+		if err := c.send(waiting); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.slow.Inc()
+			}
 			c.cut()
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/internal/devstack/devtest"
@@ -36,7 +37,7 @@ func pair(t *testing.T) (here, there net.Conn) {
 func begun(t *testing.T) (*client, *bufio.Reader) {
 	t.Helper()
 	here, there := pair(t)
-	c := newClient(here, patience)
+	c := newClient(here, patience, new(metrics.Counter))
 	t.Cleanup(c.end)
 	c.begin([]byte("HEAD\n"))
 	r := bufio.NewReader(there)
@@ -116,7 +117,7 @@ func TestWhoIsBehindIsToldTheNewest(t *testing.T) {
 // What is told before the head is sent follows it.
 func TestTheHeadComesFirst(t *testing.T) {
 	here, there := pair(t)
-	c := newClient(here, patience)
+	c := newClient(here, patience, new(metrics.Counter))
 	defer c.end()
 	c.tell(short(1))
 	c.beat()
@@ -146,7 +147,7 @@ func TestNobodyWritesAfterTheEnd(t *testing.T) {
 	c.tell(long(1))
 	c.end()
 	here, _ := net.Pipe()
-	c = newClient(here, patience)
+	c = newClient(here, patience, new(metrics.Counter))
 	c.behind = false
 	c.end()
 	c.tell(short(1))
@@ -168,7 +169,7 @@ func TestAWaveIsSpread(t *testing.T) {
 		f := New(Config{Interval: interval})
 		s := newShelf("lamp")
 		for i := range clients {
-			c := newClient(nil, 0)
+			c := newClient(nil, 0, nil)
 			c.turn = i % turns
 			s.join(c)
 		}

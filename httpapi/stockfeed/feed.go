@@ -73,6 +73,7 @@ func (c Config) withDefaults() Config {
 type Feed struct {
 	config Config
 	stop   chan struct{} // closed when the feed ends
+	slow   *metrics.Counter
 
 	mu      sync.Mutex
 	shelves map[string]*shelf
@@ -87,6 +88,7 @@ func New(c Config) *Feed {
 	f := &Feed{
 		config: c.withDefaults(), stop: make(chan struct{}), shelves: make(map[string]*shelf), clients: make(map[*client]struct{}),
 	}
+	f.slow = f.config.Metrics.NewCounter("flashsale_stock_stream_dropped_total")
 	f.config.Metrics.NewGauge("flashsale_stock_stream_clients", func() float64 { return float64(f.Clients()) })
 	return f
 }
@@ -140,7 +142,7 @@ const maxUnderWay = 16 << 10
 // connection is the one below fasthttp's cover, closed by whoever comes first. It returns false, and has sent nothing, where
 // there is no room.
 func (f *Feed) Serve(conn net.Conn, head []byte, product string) bool {
-	c := newClient(conn, f.config.WriteWait)
+	c := newClient(conn, f.config.WriteWait, f.slow)
 	s := f.enter(c, product)
 	if s == nil {
 		return false

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/stretchr/testify/require"
 
 	"flashsale/httpapi/stockfeed"
@@ -114,9 +115,11 @@ func TestStoppingDoesNotWaitForWhoIsStuck(t *testing.T) {
 
 func TestWhoIsStuckIsLetGo(t *testing.T) {
 	var reads atomic.Int64
-	s := open(t, stockfeed.Config{Read: counting(&reads, 1<<20), WriteWait: interval})
+	set := metrics.NewSet()
+	s := open(t, stockfeed.Config{Read: counting(&reads, 1<<20), WriteWait: interval, Metrics: set})
 	s.dial("lamp")
 	devtest.Eventually(t, patience, "it to be forgotten", func() bool { return s.feed.Clients() == 0 && reads.Load() > 0 })
+	require.Equal(t, uint64(1), set.GetOrCreateCounter("flashsale_stock_stream_dropped_total").Get())
 }
 
 // Who has nothing new to read is told that there is nothing, by whoever tells everything else.
