@@ -79,9 +79,12 @@ func (f *figures) answers() uint64 { return f.requests - min(f.requests, f.faile
 func (f *figures) accepts() uint64 { return f.answers() - min(f.answers(), f.refused) }
 
 // failedOrders returns how many orders were not placed, or perhaps were, through no fault of their sender's.
-func (f *figures) failedOrders() (n uint64) {
+func (f *figures) failedOrders() uint64 { return f.notPlaced(isFailure) }
+
+// notPlaced returns how many orders were not placed for a reason of that sort.
+func (f *figures) notPlaced(sort func(engine.Code) bool) (n uint64) {
 	for code, count := range f.outcomes {
-		if isFailure(code) {
+		if sort(code) {
 			n += count
 		}
 	}
@@ -90,13 +93,7 @@ func (f *figures) failedOrders() (n uint64) {
 
 // failingShare returns the share of failures among the requests that could be decided: a flood of what nobody could hides none.
 func (f *figures) failingShare() float64 {
-	undecidable := uint64(0)
-	for code, count := range f.outcomes {
-		if isUndecidable(code) {
-			undecidable += count
-		}
-	}
-	decided := f.requests - min(f.requests, undecidable)
+	decided := f.requests - min(f.requests, f.notPlaced(isUndecidable))
 	return min(1, float64(f.failed)/float64(max(1, decided)))
 }
 

@@ -17,19 +17,12 @@ import (
 
 const patience = 30 * time.Second
 
-// pair returns the two ends of a connection of the kernel's.
+// pair returns the two ends of a connection of which the kernel keeps as little as of a client's.
 func pair(t *testing.T) (here, there net.Conn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	there, err = net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	here, err = ln.Accept()
-	require.NoError(t, err)
+	here, there = devtest.Connected(t)
 	require.NoError(t, here.(*net.TCPConn).SetWriteBuffer(maxUnderWay))
 	require.NoError(t, there.SetDeadline(time.Now().Add(patience)))
-	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
 	return here, there
 }
 

@@ -3,6 +3,7 @@ package stream
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -35,7 +36,7 @@ func (v violation) Error() string { return v.text }
 
 func broken(how string) error { return violation{websocket.CloseProtocolError, how} }
 
-var errTooBig = violation{websocket.CloseMessageTooBig, "a message may have 1024 bytes"}
+var errTooBig = violation{websocket.CloseMessageTooBig, fmt.Sprintf("a message may have %d bytes", maxMessage)}
 
 func newIncoming(conn net.Conn) *incoming {
 	return &incoming{from: bufio.NewReaderSize(conn, maxMessage)}

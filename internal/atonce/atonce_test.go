@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"flashsale/internal/atonce"
+	"flashsale/internal/devstack/devtest"
 )
 
 const patience = 30 * time.Second
@@ -17,16 +18,9 @@ const patience = 30 * time.Second
 // pair returns the two ends of a connection.
 func pair(t *testing.T) (here, there net.Conn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	there, err = net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	here, err = ln.Accept()
-	require.NoError(t, err)
+	here, there = devtest.Connected(t)
 	for _, conn := range []net.Conn{here, there} {
 		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
-		t.Cleanup(func() { _ = conn.Close() })
 	}
 	return here, there
 }
