@@ -125,7 +125,7 @@ func (r *Report) count(result *load.Result, s *sale) {
 	r.Seconds, r.WarmupSeconds = result.Seconds, result.WarmupSeconds
 	r.SlotSeconds, r.Slots = result.SlotSeconds, result.Slots
 	requests := int64(0)
-	answered := hdrhistogram.Import(result.Ops[0].AnsweredUs().Export())
+	answered := result.Ops[0].AnsweredUs()
 	for i := range result.Ops {
 		op := &result.Ops[i]
 		requests += op.Counts.All()

@@ -29,6 +29,9 @@ func (r *Run) paced(ctx context.Context) (next func(time.Duration) (int64, time.
 	}()
 	next = func(time.Duration) (int64, time.Duration, bool) {
 		for v := range visits {
+			if ctx.Err() != nil { // what is due waits in the channel: it is no longer begun
+				return 0, 0, false
+			}
 			if r.clock.now()-v.intended <= r.plan.Timeout {
 				r.begun.Add(1)
 				return v.visit, v.intended, true

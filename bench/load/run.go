@@ -27,6 +27,7 @@ type Run struct {
 	conns []*conn
 	do    []Script
 
+	started atomic.Bool  // from when on the clock may be read by others
 	begun   atomic.Int64 // visits
 	dropped atomic.Int64
 	stopped atomic.Bool
@@ -50,7 +51,7 @@ func New(target Target, plan Plan, newScript func(connection int) Script) (*Run,
 // Progress tells how far the run is; it may be asked at any time.
 func (r *Run) Progress() Progress {
 	p := r.tally.progress()
-	if !r.clock.start.IsZero() {
+	if r.started.Load() {
 		p.Elapsed = r.clock.now()
 	}
 	return p
@@ -61,11 +62,11 @@ func (r *Run) Progress() Progress {
 // not be made before the beginning. Do is called once.
 func (r *Run) Do(ctx context.Context) (Result, error) {
 	defer r.close()
-	r.clock.start = time.Now() // for the timeout of dialling
 	if err := connectAll(ctx, r.conns); err != nil {
 		return Result{}, err
 	}
 	r.clock.start = time.Now()
+	r.started.Store(true)
 	release := context.AfterFunc(ctx, func() { r.stopped.Store(true) })
 	defer release()
 	watched := r.watchTimeouts()

@@ -119,6 +119,48 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// TestOpenLoopEndsWithItsContextThoughManyAreDue cancels when a slow answer has made hundreds of visits wait for a connection.
+func TestOpenLoopEndsWithItsContextThoughManyAreDue(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	target := serve(t, func(c *fasthttp.RequestCtx) {
+		if ctx.Err() == nil {
+			<-time.After(50 * time.Millisecond)
+			cancel()
+		}
+		accept(c)
+	})
+	r, err := New(target, Plan{Connections: 1, Rate: 100_000, Visits: 1_000_000, Timeout: time.Minute}, maker(t, &target, Orders{}).Script)
+	require.NoError(t, err)
+	result, err := r.Do(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.EqualValues(t, 1, result.Visits, "who was due but had not begun stays away")
+	assert.EqualValues(t, 1, result.Ops[0].Counts.Accepted)
+	assert.Zero(t, result.Dropped)
+}
+
+// TestProgressAskedWhileARunBegins is for the race detector.
+func TestProgressAskedWhileARunBegins(t *testing.T) {
+	target := serve(t, accept)
+	r, err := New(target, Plan{Connections: 2, Visits: 10}, maker(t, &target, Orders{}).Script)
+	require.NoError(t, err)
+	var asking sync.WaitGroup
+	ended := make(chan struct{})
+	asking.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				_ = r.Progress()
+			}
+		}
+	})
+	_, err = r.Do(t.Context())
+	close(ended)
+	asking.Wait()
+	require.NoError(t, err)
+}
+
 func TestProgressOfARun(t *testing.T) {
 	target := serve(t, accept)
 	r, err := New(target, Plan{Connections: 2, Visits: 100}, maker(t, &target, Orders{}).Script)

@@ -50,7 +50,7 @@ func (t *Target) dial(ctx context.Context) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", t.addr) //nolint:wrapcheck // counted by its cause
 }
 
-// Head returns a request's first line and headers up to its length, for [AppendBody] and [AppendGet]. Headers are whole
+// Head returns a request's first line and headers up to its length, for [AppendJSON] and [AppendEmpty]. Headers are whole
 // lines without their ends, such as "Authorization: Bearer …".
 func (t *Target) Head(method, path string, headers ...string) []byte {
 	var b strings.Builder
