@@ -34,7 +34,7 @@ type Audited[T any] struct {
 // AuditedOrder is what Redis has of an order.
 type AuditedOrder struct {
 	Record      Audited[Order]
-	InLog       bool  // Redis keeps no more than where it was logged: it was sold at once. See [ParseKept]
+	InLog       bool  // Redis keeps no more than where it was logged, or its batch: it was sold at once. See [ParseKept]
 	ExpiresAtMs int64 // among the holds that expire; 0 = it is not
 }
 
@@ -70,7 +70,7 @@ func (e *Engine) Audit(ctx context.Context, partition int, epoch Epoch, watermar
 	for i := range q.Orders {
 		args = append(args, string(q.Orders[i][:]))
 	}
-	fields, err := auditScript.run(ctx, e.client, []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry}, args)
+	fields, err := auditScript.run(ctx, e.client, []string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry, keys.Log}, args)
 	if err != nil {
 		return Audit{}, err
 	}
@@ -136,6 +136,15 @@ func ParseKept(id OrderID, text string) (o Order, inLog bool, err error) {
 	}
 	o, err = ParseRecord(id, text)
 	return o, false, err
+}
+
+// ParseToken reads a field of the hash of orders that stands for all orders that a batch sold at once: the sequence of their
+// entry; ok is false where it is none of that kind. Those that have changed since have a record of their own.
+func ParseToken(field, text string) (sequence uint64, ok bool) {
+	if len(field) != tokenSize {
+		return 0, false
+	}
+	return entryOf(text)
 }
 
 // Buyer is what Redis has of a buyer of a product, in units.

@@ -38,12 +38,12 @@ func TestAPoisonRecordStopsOnlyItself(t *testing.T) {
 	require.Equal(t, Stock{Current: 10, Initial: 10, Change: 1}, n.stock(t, "a"))
 
 	again := n.order("a", "v", 1)
-	again.ID = bad
+	again.HoldMs = 1000
 	mate := n.order("a", "w", 1)
-	reservations := newSender[*Reservation](n.Engine, n.partitions[0], newReserveCall(n.Engine))
+	reservations := newSender[*Reservation](n.Engine, n.partitions[0], &sameIDs{newReserveCall(n.Engine), mates(bad, 2)})
 	for _, r := range []*Reservation{again, mate} {
 		r.shelf = n.shelves.find("a", crc16("a"), n.partitions[0])
-		r.encode()
+		r.buyer = BuyerField(r.Product, r.User)
 		r.deadline = time.Now().Add(patience)
 		reservations.batch = append(reservations.batch, r)
 	}
@@ -52,6 +52,29 @@ func TestAPoisonRecordStopsOnlyItself(t *testing.T) {
 	<-mate.done
 	require.Equal(t, ErrOutcomeUnknown, again.err)
 	require.NoError(t, mate.err)
+}
+
+// sameIDs is a call that gives every batch the same ids.
+type sameIDs struct {
+	*reserveCall
+	ids []OrderID
+}
+
+func (c *sameIDs) mint(_ *partition, batch []*Reservation) {
+	for i, r := range batch {
+		r.ID = c.ids[i]
+	}
+}
+
+// mates are n ids of one batch, the first of which is given.
+func mates(first OrderID, n int) []OrderID {
+	ids := []OrderID{first}
+	for i := 1; i < n; i++ {
+		id := first
+		id[len(id)-1] += byte(i)
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // Where holds by the thousand are due at once, a batch has a bounded number of them expire: others wait behind it.

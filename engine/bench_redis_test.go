@@ -83,9 +83,10 @@ func (n *node) reserveMany(ctx context.Context, size, products int, buyers *atom
 		buyer := buyers.Add(1)
 		r := n.order("p"+strconv.FormatInt(buyer%int64(products), 10), "buyer-"+strconv.FormatInt(buyer, 10), 1)
 		r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
-		r.encode()
+		r.buyer = BuyerField(r.Product, r.User)
 		batch[i] = r
 	}
+	c.mint(n.partitions[0], batch)
 	_, err := c.run(ctx, n.client, n.partitions[0], n.partitions[0].view.Load(), batch)
 	return err
 }

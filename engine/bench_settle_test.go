@@ -69,8 +69,12 @@ func BenchmarkRedisCPUHolds(b *testing.B) {
 				for i := range size {
 					r := n.order("a", "buyer-"+strconv.Itoa(len(batches)*size+i), 1)
 					r.HoldMs, r.shelf = time.Hour.Milliseconds(), n.shelves.find("a", crc16("a"), p)
-					r.encode()
-					reservations[i], transitions[i] = r, &Transition{ID: r.ID, Action: ActionConfirm}
+					r.buyer = BuyerField(r.Product, r.User)
+					reservations[i] = r
+				}
+				holds.mint(p, reservations)
+				for i, r := range reservations {
+					transitions[i] = &Transition{ID: r.ID, Action: ActionConfirm}
 				}
 				_, err := holds.run(ctx, n.client, p, v, reservations)
 				require.NoError(b, err)

@@ -26,7 +26,7 @@ func BenchmarkReserveParallel(b *testing.B) {
 		for pb.Next() {
 			now := time.Now()
 			r.Reset()
-			r.ID, r.Product, r.Quantity = n.NewOrderID("a", now), "a", 1
+			r.Product, r.Quantity = "a", 1
 			r.User = "buyer-" + strconv.FormatInt(buyers.Add(1), 10)
 			if err := n.Reserve(r, now); err != nil {
 				b.Error(err)
@@ -48,7 +48,7 @@ func BenchmarkReserveAlone(b *testing.B) {
 	for b.Loop() {
 		now := time.Now()
 		r.Reset()
-		r.ID, r.Product, r.User, r.Quantity = n.NewOrderID("a", now), "a", "u", 1
+		r.Product, r.User, r.Quantity = "a", "u", 1
 		if err := n.Reserve(r, now); err != nil {
 			b.Fatal(err)
 		}
@@ -61,10 +61,12 @@ func benchmarkCall(n *node) (*reserveCall, []*Reservation) {
 	for i := range defaultBatchSize {
 		r := n.order("product-"+strconv.Itoa(i%8), "buyer-"+strconv.Itoa(i), 1)
 		r.shelf = n.shelves.find(r.Product, crc16(r.Product), n.partitions[0])
-		r.encode()
+		r.buyer = BuyerField(r.Product, r.User)
 		batch = append(batch, r)
 	}
-	return newReserveCall(n.Engine), batch
+	c := newReserveCall(n.Engine)
+	c.mint(n.partitions[0], batch)
+	return c, batch
 }
 
 func BenchmarkBuildBatch(b *testing.B) {

@@ -31,9 +31,11 @@ func TestOnlyRedisTimeCounts(t *testing.T) {
 			require.NoError(t, other.Install(0, n.partitions[0].view.Load().Epoch))
 			_, err := other.Check(t.Context(), 0)
 			require.NoError(t, err)
+			for _, p := range []*node{n, other} {
+				p.wall = func() time.Time { return time.Now().Add(test.wrong) }
+			}
 			buy := func(n *node, user string, holdMs int64, key string) (*Reservation, error) {
 				r := n.order("a", user, 1)
-				r.ID = n.NewOrderID("a", time.Now().Add(test.wrong))
 				r.HoldMs, r.Key = holdMs, key
 				return r, n.Reserve(r, time.Now())
 			}

@@ -119,7 +119,8 @@ type Engine struct {
 	shelves    shelves
 	metrics    *engineMetrics
 	loose      loose
-	unfit      atomic.Bool // a server may forget what it has
+	unfit      atomic.Bool      // a server may forget what it has
+	wall       func() time.Time // this process's clock, by which ids are minted
 
 	notOffered *Error // answers orders of mode replicated where there never were enough replicas
 }
@@ -135,6 +136,7 @@ func New(client rueidis.Client, config Config) (*Engine, error) {
 	}
 	e := &Engine{
 		config: config, client: client, metrics: newEngineMetrics(config.Metrics, config.BacklogCap), notOffered: notOffered(config.Replicas),
+		wall: time.Now,
 	}
 	for id := range config.Partitions {
 		p := newPartition(id)

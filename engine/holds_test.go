@@ -195,12 +195,14 @@ func TestDueIsToldForAnyOrderOfABatch(t *testing.T) {
 		for _, product := range products {
 			r := n.order(product, "u", 2)
 			r.HoldMs, r.shelf = holdMs, &shelf{product: product, partition: p}
-			r.encode()
+			r.buyer = BuyerField(r.Product, r.User)
 			batch = append(batch, r)
 		}
+		c := newReserveCall(n.Engine)
+		c.mint(p, batch)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		head, err := newReserveCall(n.Engine).run(ctx, n.client, p, p.view.Load(), batch)
+		head, err := c.run(ctx, n.client, p, p.view.Load(), batch)
 		require.NoError(t, err)
 		return head, batch
 	}
@@ -217,7 +219,7 @@ func TestDueIsToldForAnyOrderOfABatch(t *testing.T) {
 	head, _ := reserve(0, "b", "b")
 	require.False(t, head.due, "nobody holds any of b")
 
-	missing := Transition{ID: n.NewOrderID("a", time.Now()), Action: ActionConfirm}
+	missing := Transition{ID: NewOrderID(n.PartitionOf("a"), time.Now()), Action: ActionConfirm}
 	late := Transition{ID: first[0].ID, Action: ActionConfirm}
 	for _, batch := range [][]*Transition{{&late, &missing}, {&missing, &late}} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

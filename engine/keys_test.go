@@ -112,11 +112,11 @@ func driveAllScripts(t testing.TB, e *Engine, partition int) {
 	_, err = e.Apply(ctx, Change{Product: product, Number: 1, Amount: 5, Terms: onSale})
 	require.NoError(t, err)
 	r := NewReservation()
-	r.ID, r.Product, r.User, r.Quantity = e.NewOrderID(product, time.Now()), product, "u", 2
+	r.Product, r.User, r.Quantity = product, "u", 2
 	require.NoError(t, e.Reserve(r, time.Now()))
 	require.Equal(t, partition, r.ID.Partition())
 	hold := NewReservation()
-	hold.ID, hold.Product, hold.User, hold.Quantity, hold.HoldMs = e.NewOrderID(product, time.Now()), product, "v", 1, 60_000
+	hold.Product, hold.User, hold.Quantity, hold.HoldMs = product, "v", 1, 60_000
 	require.NoError(t, e.Reserve(hold, time.Now()))
 	audit, err := e.Audit(ctx, partition, epoch, 0, &AuditQuery{Products: []string{product}})
 	require.NoError(t, err)

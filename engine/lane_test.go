@@ -20,9 +20,9 @@ func batchOf(t tester, command []string) int {
 	runs, err := strconv.Atoi(args[5])
 	require.NoError(t, err)
 	require.Equal(t, "0", args[6], "wishes")
-	orders := args[7+3*runs:]
-	require.Zero(t, len(orders)%2, "two arguments an order")
-	return len(orders) / 2
+	orders := args[8+3*runs:]
+	require.Len(t, args[7], tokenSize+6*len(orders), "the token and the rest of each id, beside one argument an order")
+	return len(orders)
 }
 
 // held is an engine whose calls of reserve.lua wait until the test lets them go.

@@ -79,19 +79,26 @@ func (e *Engine) Find(ctx context.Context, id OrderID) (order Order, found bool,
 	if v.Namespace == "" {
 		return Order{}, false, ErrPartitionClosed
 	}
-	get := e.client.B().Hget().Key(v.keys.Orders).Field(string(id[:])).Build()
-	record, err := e.client.Do(ctx, get).ToString()
-	if rueidis.IsRedisNil(err) {
-		return Order{}, false, nil
-	}
+	get := e.client.B().Hmget().Key(v.keys.Orders).Field(string(id[:]), string(id[:tokenSize])).Build()
+	kept, err := e.client.Do(ctx, get).ToArray()
 	if err != nil {
 		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
 	}
-	if sequence, ok := entryOf(record); ok {
-		return e.findLogged(ctx, v, id, sequence)
+	for i := range kept { // what is under its own id goes first
+		if kept[i].IsNil() {
+			continue
+		}
+		text, err := kept[i].ToString()
+		if err != nil {
+			return Order{}, false, fmt.Errorf("order %s: %w", id, err)
+		}
+		if sequence, ok := entryOf(text); ok {
+			return e.findLogged(ctx, v, id, sequence, i == 1)
+		}
+		order, err = ParseRecord(id, text)
+		return order, err == nil, err
 	}
-	order, err = ParseRecord(id, record)
-	return order, err == nil, err
+	return Order{}, false, nil
 }
 
 // Durable tells whether an order found in Redis is in the ledger as it is.

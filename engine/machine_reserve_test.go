@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pgregory.net/rapid"
 )
@@ -11,7 +12,19 @@ import (
 // Three products that may exist and one that never does; ids with every byte that could be taken for a separator.
 var modelProducts = []string{"a", "b", "c", "a", "b", "a", "ghost"}
 
-func modelID(i int) string { return fmt.Sprintf("id,|\x00\n\xff%%s{p}%04d", i) }
+func modelToken(i int) string { return fmt.Sprintf("t,|\x00\n\xff%%%03d", i) }
+
+// modelID is the i-th id of a batch. Those of every other batch look like the beginning of a record.
+func modelID(batch, i int) string {
+	return modelToken(batch) + fmt.Sprintf([]string{",\x00|%03d", "c,1,%02d"}[batch%2], i)
+}
+
+// machineBatch are the orders that were asked for with one token, each once.
+type machineBatch struct {
+	number    int
+	orders    []modelOrder
+	forgotten bool // an entry with the token was trimmed
+}
 
 // quantities are texts with what they mean, 0 for those to be refused.
 var quantities = []struct {
@@ -54,54 +67,91 @@ var quantities = []struct {
 	{"-0", 0},
 }
 
+// orders draws a batch, mostly of new orders with a new token. It may be an earlier one, whole or in part, with others beside
+// what comes again: another attempt, or a batch that has the same token by chance.
 func (mc *machine) orders(t *rapid.T) []modelOrder {
+	b, again := mc.batchAgain(t)
+	if whole := b.repeatable(mc.model); again && len(whole) > 0 && rapid.Bool().Draw(t, "as it was") {
+		return whole
+	}
 	orders := make([]modelOrder, rapid.IntRange(1, 20).Draw(t, "batch"))
 	for i := range orders {
-		id := mc.idAgain(t)
-		if id == "" {
-			mc.minted++
-			id = modelID(mc.minted)
+		earlier := b.repeatable(mc.model)
+		if len(earlier) == 0 || rapid.SampledFrom([]bool{true, true, !again, !again}).Draw(t, "new order") {
+			orders[i] = mc.newOrder(t, modelID(b.number, len(b.orders)), rapid.Bool().Draw(t, "with a wish"))
+			b.orders = append(b.orders, orders[i])
+			continue
 		}
-		quantity := rapid.SampledFrom(quantities).Draw(t, "quantity")
-		orders[i] = modelOrder{
-			id:       id,
-			product:  rapid.SampledFrom(modelProducts).Draw(t, "product"),
-			user:     rapid.SampledFrom(modelUsers).Draw(t, "user"),
-			quantity: quantity.text, units: quantity.units,
+		orders[i] = rapid.SampledFrom(earlier).Draw(t, "order again")
+		if rapid.IntRange(0, 3).Draw(t, "and asks for something else if 3") == 3 {
+			orders[i] = mc.newOrder(t, orders[i].id, orders[i].wish != nil)
 		}
-		orders[i].wish = mc.wish(t, &orders[i])
 	}
 	return orders
 }
 
-// idAgain draws an id that was used before; "" = none. One whose record was trimmed is not among them: nobody repeats an
-// attempt after its deadline, and trim's grace is longer.
-func (mc *machine) idAgain(t *rapid.T) string {
-	if mc.minted == 0 || rapid.SampledFrom([]bool{true, true, true, false}).Draw(t, "new id") {
-		return ""
+// batchAgain draws a batch whose token was used before, one of the latest, or begins a new one.
+func (mc *machine) batchAgain(t *rapid.T) (b *machineBatch, again bool) {
+	n := len(mc.batches)
+	if n > 0 && !rapid.SampledFrom([]bool{true, true, false}).Draw(t, "new token") {
+		return mc.batches[n-1-rapid.IntRange(0, min(n, 6)-1).Draw(t, "batches ago")], true
 	}
-	id := modelID(mc.minted - rapid.IntRange(0, min(mc.minted, 30)-1).Draw(t, "ids ago"))
-	_, accepted := mc.ledger.orders[id]
-	if _, there := mc.model.records[id]; accepted && !there {
-		return ""
+	b = &machineBatch{number: n}
+	mc.batches = append(mc.batches, b)
+	return b, false
+}
+
+// repeatable are the orders of a batch of which an attempt may come again. Nobody repeats one after its deadline, and trim's
+// grace is longer: so none is among them of a token whose entry is trimmed, but what is still known by its id, and asks for more
+// than to be sold at once.
+func (b *machineBatch) repeatable(m *model) (orders []modelOrder) {
+	for _, o := range b.orders {
+		if _, there := m.records[o.id]; !b.forgotten || there && o.wish != nil {
+			orders = append(orders, o)
+		}
 	}
-	return id
+	return orders
+}
+
+// forget notes the tokens of entries that were trimmed.
+func (mc *machine) forget(trimmed []modelEntry) {
+	for i := range trimmed {
+		if trimmed[i].fields[0] != "reserved" {
+			continue
+		}
+		for _, b := range mc.batches {
+			b.forgotten = b.forgotten || strings.HasPrefix(trimmed[i].fields[3], modelToken(b.number))
+		}
+	}
+}
+
+func (mc *machine) newOrder(t *rapid.T, id string, wish bool) modelOrder {
+	quantity := rapid.SampledFrom(quantities).Draw(t, "quantity")
+	o := modelOrder{
+		id:       id,
+		product:  rapid.SampledFrom(modelProducts).Draw(t, "product"),
+		user:     rapid.SampledFrom(modelUsers).Draw(t, "user"),
+		quantity: quantity.text, units: quantity.units,
+	}
+	if wish {
+		o.wish = mc.wish(t, &o)
+	}
+	return o
 }
 
 var modelUsers = []string{"u", "v", "w@x:y+z"}
 
-// wish draws what an order asks for beyond being sold at once; nil = nothing.
+// wish draws what an order asks for beyond being sold at once.
 func (mc *machine) wish(t *rapid.T, o *modelOrder) *modelWish {
-	w := modelWish{
-		holdMs: rapid.SampledFrom([]int64{0, 0, 1, 5, 30, 5000, 100_000}).Draw(t, "holdMs, 0 = sell at once"),
-		key:    rapid.SampledFrom([]string{"", "", "", "k", "k", "a,|key\x00\n\xff%"}).Draw(t, "key"),
+	w := modelWish{key: rapid.SampledFrom([]string{"", "", "", "k", "k", "a,|key\x00\n\xff%"}).Draw(t, "key")}
+	holds := []int64{1, 5, 30, 5000, 100_000}
+	if w.key != "" {
+		holds = append(holds, 0, 0)
 	}
+	w.holdMs = rapid.SampledFrom(holds).Draw(t, "holdMs, 0 = sell at once")
 	if w.key != "" { // what the field is made of does not matter to the script
 		w.field = fmt.Sprintf("%q", []string{o.product, o.user, w.key})
 		w.request = o.quantity + ";" + text(w.holdMs)
-	}
-	if w.holdMs == 0 && w.key == "" {
-		return nil
 	}
 	return &w
 }
@@ -110,7 +160,8 @@ func (mc *machine) reserve(t *rapid.T) {
 	watermark, deadlineMs := mc.head(t)
 	lockMs := rapid.SampledFrom([]int64{0, 60_000, 0, 2, 60_000}).Draw(t, "lockMs")
 	orders := mc.orders(t)
-	var products, runs, wishes, ids, buyers []string
+	var products, runs, wishes, buyers []string
+	ids := orders[0].id[:10]
 	for i, o := range orders {
 		if !slices.Contains(products, o.product) {
 			products = append(products, o.product)
@@ -124,12 +175,13 @@ func (mc *machine) reserve(t *rapid.T) {
 		} else {
 			runs = append(runs, o.product, o.quantity, "1")
 		}
-		ids, buyers = append(ids, o.id), append(buyers, o.product+"|"+o.user)
+		ids += o.id[10:]
+		buyers = append(buyers, o.product+"|"+o.user)
 	}
 	args := slices.Concat([]string{
 		mc.model.caller, text(watermark), text(deadlineMs), text(lockMs), strconv.Itoa(MaxQuantity),
-		strconv.Itoa(len(runs) / 3), strconv.Itoa(len(wishes) / 5),
-	}, runs, wishes, ids, buyers)
+		strconv.Itoa(len(runs) / 3), strconv.Itoa(len(wishes) / 5), ids,
+	}, runs, wishes, buyers)
 	code, nowMs, reply := mc.run(t, &reserveScript, mc.n.reserveKeys(mc.keys), args)
 	mc.require(t, mc.model.guard(nowMs, watermark, deadlineMs), code, reply, func() []string {
 		return mc.model.reserve(modelReserve{nowMs, lockMs, mc.keyMs}, products, orders)

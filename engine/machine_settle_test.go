@@ -11,9 +11,18 @@ import (
 func (mc *machine) known(t *rapid.T) string {
 	ids := mc.ledger.ids
 	if len(ids) == 0 || rapid.IntRange(0, 19).Draw(t, "an order that nobody has if 19") == 19 {
-		return modelID(9999)
+		return cmp.Or(mc.stranger(t), modelID(999, 0))
 	}
 	return ids[len(ids)-1-rapid.IntRange(0, min(len(ids), 25)-1).Draw(t, "orders ago")]
+}
+
+// stranger is an id that nobody has, of a batch that there was; "" = there was none.
+func (mc *machine) stranger(t *rapid.T) string {
+	if len(mc.batches) == 0 {
+		return ""
+	}
+	b := mc.batches[len(mc.batches)-1-rapid.IntRange(0, min(len(mc.batches), 6)-1).Draw(t, "of a batch ago")]
+	return modelToken(b.number) + "nobody"
 }
 
 // transitions draws a batch. What the ledger has of an order is brought along as engine does, after its record has left
@@ -42,14 +51,14 @@ func (mc *machine) transitions(t *rapid.T) []modelTransition {
 
 func (mc *machine) brought(t *rapid.T, id string) string {
 	latest := mc.ledger.records[id]
-	_, kept := mc.model.records[id]
+	_, kept := mc.model.keeps(id)
 	if !kept && rapid.IntRange(0, 2).Draw(t, "a hold that only the ledger has if 2") == 2 {
 		user := cmp.Or(mc.ledger.orders[id].User, modelUsers[0])
 		product := cmp.Or(mc.ledger.orders[id].Product, "a")
 		return "p,1,1,1,1," + rapid.SampledFrom([]string{"9999999999999", "2"}).Draw(t, "its end") + ",1,1," + product + "|" + user
 	}
 	others := []string{"", "p,1", "|", "f,2,1,1,1,0,1,1,a|u", "f,2,1,1,1,0,1,1,a|v"}
-	if _, there := mc.model.records[id]; there {
+	if kept {
 		others = append(others, "p,1,1,1,1,9999999999999,1,1,a|u", "x,2,1,1,1,0,1,1,a|u")
 	}
 	if rapid.IntRange(0, 5).Draw(t, "bring something else if 5") == 5 {

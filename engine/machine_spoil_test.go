@@ -17,7 +17,7 @@ func (s spoilt) has(kind, field string) bool { return s[[2]string{kind, field}] 
 func (mc *machine) spoil(t *rapid.T) {
 	garbage := rapid.SampledFrom([]string{"", "x", "1,2,3", "-1,0,0,0,1", "1.5,0,0,1,1", "1,0,0,1,1,", " 1,0,0,1,1", "1,1,0,0\n", "2,1,0,first"}).Draw(t, "garbage")
 	product := rapid.SampledFrom(modelProducts[:3]).Draw(t, "product")
-	switch rapid.SampledFrom([]string{"stock", "short stock", "terms", "no terms", "buyer", "order", "stray"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"stock", "short stock", "terms", "no terms", "buyer", "order", "token", "stray"}).Draw(t, "what") {
 	case "stock":
 		mc.spoilStock(t, product, garbage)
 	case "short stock": // readable, but less than the orders have
@@ -34,13 +34,53 @@ func (mc *machine) spoil(t *rapid.T) {
 		mc.spoilt[[2]string{"buyer", field}] = true
 		mc.put(t, mc.keys.Buyers, mc.model.buyers, field, garbage)
 	case "order":
-		if id := mc.known(t); mc.model.records[id] != "" {
+		id := mc.known(t)
+		if _, kept := mc.model.keeps(id); kept {
 			mc.spoilt[[2]string{"order", id}] = true
 			mc.put(t, mc.keys.Orders, mc.model.records, id, cmp.Or(garbage, "x"))
 		}
+	case "token":
+		mc.spoilToken(t, mc.known(t)[:10], garbage)
 	case "stray":
 		mc.stray(t)
 	}
+}
+
+// spoilToken has a token stand for nothing that can be read, or for an entry that is not there.
+func (mc *machine) spoilToken(t *rapid.T, token, garbage string) {
+	sequence, there := mc.model.records[token]
+	if !there || mc.spoilt.has("token", token) {
+		return
+	}
+	mc.spoilt[[2]string{"token", token}] = true
+	mc.tokens[token] = sequence
+	mc.put(t, mc.keys.Orders, mc.model.records, token, rapid.SampledFrom([]string{garbage, "999999"}).Draw(t, "what the token stands for"))
+}
+
+// repairToken puts a token back, unless the entry that it stood for is trimmed.
+func (mc *machine) repairToken(t *rapid.T, token string) {
+	if mc.model.entry(mc.tokens[token]) != nil {
+		mc.put(t, mc.keys.Orders, mc.model.records, token, mc.tokens[token])
+		return
+	}
+	mc.remove(t, token)
+}
+
+// repairOrder puts an order's record back, or lets its token speak for it again.
+func (mc *machine) repairOrder(t *rapid.T, id string) {
+	own := mc.model.records[id]
+	delete(mc.model.records, id)
+	if record, kept := mc.model.keeps(id); kept && record == mc.ledger.records[id] {
+		mc.remove(t, id)
+		return
+	}
+	mc.model.records[id] = own
+	mc.put(t, mc.keys.Orders, mc.model.records, id, mc.ledger.records[id])
+}
+
+func (mc *machine) remove(t *rapid.T, field string) {
+	mc.n.do(t, "HDEL", mc.keys.Orders, field)
+	delete(mc.model.records, field)
 }
 
 func (mc *machine) spoilStock(t *rapid.T, product, value string) {
@@ -77,8 +117,10 @@ func (mc *machine) repair(t *rapid.T) {
 		case "buyer":
 			units := mc.ledger.units(func(o *Order) string { return o.Product + "|" + o.User })[field]
 			mc.put(t, mc.keys.Buyers, mc.model.buyers, field, commas(units.sold, units.held, 0)+",")
+		case "token":
+			mc.repairToken(t, field)
 		case "order":
-			mc.put(t, mc.keys.Orders, mc.model.records, field, mc.ledger.records[field])
+			mc.repairOrder(t, field)
 			if o := mc.ledger.orders[field]; o.Status == StatusPending {
 				mc.model.expiry[field] = o.ExpiresAtMs
 				delete(mc.model.postponed, field)

@@ -14,14 +14,15 @@ import (
 
 // machine drives the scripts in a namespace of its own and holds every reply and every key against a model.
 type machine struct {
-	n      *node
-	link   *Link
-	keys   Keys
-	model  *model
-	spoilt spoilt
-	minted int   // order ids used
-	keyMs  int64 // a generation of idempotency keys
-	ledger machineLedger
+	n       *node
+	link    *Link
+	keys    Keys
+	model   *model
+	spoilt  spoilt
+	tokens  map[string]string // what spoilt ones stood for
+	batches []*machineBatch   // tokens used
+	keyMs   int64             // a generation of idempotency keys
+	ledger  machineLedger
 }
 
 // TestScriptsFollowTheModel is promises 1, 2, 4 and 19: a failure prints what was drawn and the seed to repeat it with
@@ -34,7 +35,7 @@ func TestScriptsFollowTheModel(t *testing.T) {
 	defer link.Close()
 	n.drop(t, n.keys(0))
 	rapid.Check(t, func(t *rapid.T) {
-		mc := &machine{n: n, link: link, keys: n.open(t, 0), model: newModel(n.replid), spoilt: spoilt{}, ledger: newMachineLedger()}
+		mc := &machine{n: n, link: link, keys: n.open(t, 0), model: newModel(n.replid), spoilt: spoilt{}, tokens: map[string]string{}, ledger: newMachineLedger()}
 		mc.keyMs = rapid.SampledFrom([]int64{50, 10_000, 60_000}).Draw(t, "keyMs")
 		n.do(t, "HSET", mc.keys.Meta, "keyMs", text(mc.keyMs)) // as a rebuild would
 		mc.model.keyMs = mc.keyMs
@@ -160,7 +161,10 @@ func (mc *machine) trim(t *rapid.T) {
 	args := []string{mc.model.caller, text(watermark), text(graceMs), strconv.Itoa(maxEntries)}
 	code, nowMs, reply := mc.run(t, &trimScript, []string{mc.keys.Meta, mc.keys.Orders, mc.keys.Log}, args)
 	mc.require(t, mc.model.guard(nowMs, watermark, noDeadline), code, reply, func() []string {
-		return mc.model.trim(nowMs, watermark, graceMs, maxEntries)
+		before := mc.model.log
+		want := mc.model.trim(nowMs, watermark, graceMs, maxEntries)
+		mc.forget(before[:len(before)-len(mc.model.log)])
+		return want
 	})
 }
 
@@ -223,15 +227,15 @@ func (mc *machine) elsewhere(t *rapid.T) {
 	keys, err := NewKeys("model", 0, NewNamespace(2))
 	require.NoError(t, err)
 	far := text(mc.now(t) + 5000)
-	order := []string{mc.model.server, "0", far, "0", "10", "1", "0", "a", "1", "1", modelID(99), "a|u"}
+	order := []string{mc.model.server, "0", far, "0", "10", "1", "0", modelID(99, 1), "a", "1", "1", "a|u"}
 	for s, call := range map[*script]struct{ keys, args []string }{
 		&reserveScript: {mc.n.reserveKeys(keys), order},
-		&settleScript:  {mc.n.bookKeys(keys), []string{mc.model.server, "0", far, "0", "0", "0", modelID(99), "x", "0", "", ""}},
+		&settleScript:  {mc.n.bookKeys(keys), []string{mc.model.server, "0", far, "0", "0", "0", modelID(99, 1), "x", "0", "", ""}},
 		&expireScript:  {mc.n.bookKeys(keys), []string{mc.model.server, "0", far, "1", "1"}},
 		&changeScript:  {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Log}, []string{mc.model.server, "0", far, "a", "1", "add", "5", "0,1,0,0,0"}},
 		&trimScript:    {[]string{keys.Meta, keys.Orders, keys.Log}, []string{mc.model.server, "0", "0", "10"}},
 		&checkScript:   {[]string{keys.Meta}, []string{mc.model.server, "0"}},
-		&auditScript:   {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry}, []string{mc.model.server, "0", "0", "0"}},
+		&auditScript:   {[]string{keys.Meta, keys.Stock, keys.Terms, keys.Buyers, keys.Orders, keys.Expiry, keys.Log}, []string{mc.model.server, "0", "0", "0"}},
 	} {
 		fields, err := s.run(context.Background(), mc.n.client, call.keys, call.args)
 		require.NoError(t, err)

@@ -38,6 +38,9 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 	var details, logged []string
 	anyDue, tight := len(m.due(r.nowMs)) > 0, false
 	m.batch = map[string]string{}
+	m.token = orders[0].id[:10]
+	m.taken, m.takenAt = false, ""
+	m.takenAt, m.taken = m.records[m.token]
 	for _, o := range orders {
 		letter, detail := m.decide(r, o)
 		switch letter {
@@ -87,20 +90,81 @@ func (e *modelEntry) reserved() (pairs []string) {
 	return pairs
 }
 
-// recordOf is the record of an order of which Redis keeps something: the sequence of an entry that has it, or the record.
-func (m *model) recordOf(id, kept string) string {
+// entry is the one in the log that a sequence names; nil = there is none.
+func (m *model) entry(sequence string) *modelEntry {
 	for i := range m.log {
-		if m.log[i].fields[0] != "reserved" || text(m.log[i].seq) != kept {
-			continue
-		}
-		pairs := m.log[i].reserved()
-		for k := 0; k < len(pairs); k += 2 {
-			if pairs[k] == id {
-				return pairs[k+1]
-			}
+		if text(m.log[i].seq) == sequence {
+			return &m.log[i]
 		}
 	}
-	return cmp.Or(m.batch[id], kept)
+	return nil
+}
+
+// find looks an order up in an entry that may have it.
+func (e *modelEntry) find(id string) (record string, ok bool) {
+	if e == nil || e.fields[0] != "reserved" {
+		return "", false
+	}
+	pairs := e.reserved()
+	for k := 0; k < len(pairs); k += 2 {
+		if pairs[k] == id {
+			return pairs[k+1], true
+		}
+	}
+	return "", false
+}
+
+// recordOf is the record of an order of which Redis keeps something: the sequence of an entry that has it, or the record.
+func (m *model) recordOf(id, kept string) string {
+	record, _ := m.entry(kept).find(id)
+	return cmp.Or(record, kept)
+}
+
+var sequencePattern = regexp.MustCompile(`^[0-9]{1,15}$`)
+
+// keeps tells what Redis knows of an order, under its own id or as one of those that its token stands for: the sold ones of
+// an entry. What stands under a token and is no sequence is all that can be said of an order.
+func (m *model) keeps(id string) (record string, ok bool) {
+	if own, there := m.records[id]; there {
+		return m.recordOf(id, own), true
+	}
+	byToken, there := m.records[id[:10]]
+	switch {
+	case !there:
+		return "", false
+	case !sequencePattern.MatchString(byToken):
+		return byToken, true
+	}
+	e := m.entry(byToken)
+	if record, ok = e.find(id); !ok || e.granted(id) {
+		return "", false
+	}
+	return record, true
+}
+
+// granted tells whether an entry has an order's whole record: it is held, or has a key.
+func (e *modelEntry) granted(id string) bool {
+	at := strings.Index(e.fields[3], id)
+	return at >= 0 && strings.ContainsRune("pc", rune(e.fields[3][at+18]))
+}
+
+// decided is the record of an order that was decided before, as far as the script has to look for it: an order that was sold
+// at once is known by its token, unless that was taken when it was sold; one with a wish is known by its id.
+func (m *model) decided(o modelOrder) (record string, ok bool) {
+	if record, ok = m.batch[o.id]; ok {
+		return record, true
+	}
+	if own, there := m.records[o.id]; there && (m.taken || o.wish != nil) {
+		return m.recordOf(o.id, own), true
+	}
+	if !m.taken {
+		return "", false
+	}
+	e := m.entry(m.takenAt)
+	if e == nil {
+		return m.takenAt, true // nobody knows what it had
+	}
+	return e.find(o.id)
 }
 
 // appendOrders logs the orders of a batch, id and record in turn, if there are any.
@@ -128,8 +192,8 @@ func (m *model) left(product string) string {
 
 // decide says what becomes of one order, by the precedence that reserve.lua states.
 func (m *model) decide(r modelReserve, o modelOrder) (letter string, detail []string) {
-	if record, ok := m.records[o.id]; ok {
-		return "R", []string{m.recordOf(o.id, record)}
+	if record, ok := m.decided(o); ok {
+		return "R", []string{record}
 	}
 	keyed := o.wish != nil && o.wish.key != ""
 	if keyed {
@@ -247,10 +311,15 @@ func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	m.stock[o.product] = commas(c[:]...)
 	m.buyers[o.product+"|"+o.user] = commas(bought, held, r.nowMs+r.lockMs) + "," + o.id
 	said := record.text(r.nowMs, m.seq+1, count)
-	m.records[o.id] = said
 	m.batch[o.id] = said
-	if o.wish == nil {
-		m.records[o.id] = text(m.seq + 1)
+	if o.wish != nil {
+		m.records[o.id] = said
+	} else {
+		field := m.token
+		if m.taken {
+			field = o.id
+		}
+		m.records[field] = text(m.seq + 1)
 		said = text(o.units) + "," + o.product + "|" + o.user
 	}
 	return o.id + string([]byte{byte(len(said) / 256), byte(len(said) % 256)}) + said

@@ -28,8 +28,8 @@ type modelSettle struct {
 func (m *model) settle(s modelSettle, batch []modelTransition) []string {
 	known := map[string]string{} // what the script takes for the record of an order
 	for _, t := range batch {
-		record, ok := m.records[t.id]
-		if record = m.recordOf(t.id, record); !ok {
+		record, ok := m.keeps(t.id)
+		if !ok {
 			record = t.record
 		}
 		known[t.id] = cmp.Or(known[t.id], record)
@@ -38,7 +38,7 @@ func (m *model) settle(s modelSettle, batch []modelTransition) []string {
 	var statuses strings.Builder
 	var details, logged []string
 	for _, t := range batch {
-		_, inRedis := m.records[t.id]
+		_, inRedis := m.keeps(t.id)
 		letter, after := m.settleOne(s, t, known[t.id], !inRedis)
 		if letter == "A" {
 			known[t.id] = after.text(s.nowMs, m.seq+1, m.orders+int64(len(logged)/2)+1)

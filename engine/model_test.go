@@ -24,7 +24,7 @@ type model struct {
 	stock     map[string]string
 	terms     map[string]string
 	buyers    map[string]string
-	records   map[string]string
+	records   map[string]string           // of what Redis keeps of orders: by id, or by the token of those sold at once in a batch
 	expiry    map[string]int64            // id -> when the hold is due
 	postponed map[string]bool             // holds whose counters could not be read when they were due
 	keys      map[int64]map[string]string // generation -> field -> what came of the request
@@ -32,6 +32,9 @@ type model struct {
 	idem      int64                       // generation that wrote last
 	log       []modelEntry
 	batch     map[string]string // id -> record of the orders that a batch under way has accepted
+	token     string            // of that batch
+	taken     bool              // the token was there before
+	takenAt   string            // what it stood for
 	lastID    string            // of the stream; "" = no stream yet
 }
 
@@ -172,14 +175,23 @@ func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
 		}
 		removed++
 		var pairs []string
+		byToken := false
 		switch e.fields[0] {
 		case "orders":
 			pairs = e.fields[2:]
 		case "reserved":
 			pairs = e.reserved()
+			byToken = m.records[pairs[0][:10]] == text(e.seq)
+		}
+		if byToken {
+			delete(m.records, pairs[0][:10])
+			gone++
 		}
 		for i := 0; i < len(pairs); i += 2 {
 			kept := m.records[pairs[i]]
+			if byToken && !e.granted(pairs[i]) { // what there is of it is not of this entry's making
+				continue
+			}
 			if kept == text(e.seq) || kept == pairs[i+1] && !strings.HasPrefix(kept, "p") {
 				delete(m.records, pairs[i])
 				gone++

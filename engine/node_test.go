@@ -135,7 +135,7 @@ func (n *node) change(t testing.TB, c Change) Changed {
 
 func (n *node) order(product, user string, quantity int64) *Reservation {
 	r := NewReservation()
-	r.ID, r.Product, r.User, r.Quantity = n.NewOrderID(product, time.Now()), product, user, quantity
+	r.Product, r.User, r.Quantity = product, user, quantity
 	return r
 }
 

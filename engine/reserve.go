@@ -15,9 +15,8 @@ import (
 
 // Reservation is one request to buy, and after [Engine.Reserve] its outcome. It may be used again after Reset.
 type Reservation struct {
-	// ID is minted by [Engine.NewOrderID] before the first attempt. Product and User have been found valid, and none
-	// of the strings may change afterwards: a call given up may still be on its way to Redis.
-	ID       OrderID
+	// Product and User have been found valid, and none of the strings may change afterwards: a call given up may still be on
+	// its way to Redis.
 	Product  string
 	User     string
 	Quantity int64  // units, 1 to MaxQuantity
@@ -26,6 +25,10 @@ type Reservation struct {
 
 	// Durability is what is asked for, and after Reserve what a yes means.
 	Durability Durability
+
+	// ID is minted with those of its batch, before the first attempt; zero as long as nothing was asked of Redis. It is what
+	// to look up where the outcome is unknown.
+	ID OrderID
 
 	// Outcome, filled by Reserve.
 	Order        Order   // where it was accepted
@@ -40,7 +43,7 @@ type Reservation struct {
 
 	waiting
 	shelf *shelf
-	wire  string // id and product|user as the script takes them, in one allocation
+	buyer string // product|user as the script takes it
 }
 
 // NewReservation returns an empty reservation.
@@ -50,25 +53,6 @@ func NewReservation() *Reservation { return &Reservation{waiting: newWaiting()} 
 func (r *Reservation) Reset() { *r = Reservation{waiting: waiting{done: r.done}} }
 
 func (r *Reservation) known() bool { return r.Replayed }
-
-// encode joins what the script takes as strings.
-func (r *Reservation) encode() {
-	var b strings.Builder
-	b.Grow(len(r.ID) + len(r.Product) + 1 + len(r.User))
-	b.Write(r.ID[:])
-	b.WriteString(r.Product)
-	b.WriteByte(joint)
-	b.WriteString(r.User)
-	r.wire = b.String()
-}
-
-func (r *Reservation) wireID() string    { return r.wire[:len(r.ID)] }
-func (r *Reservation) wireBuyer() string { return r.wire[len(r.ID):] }
-
-// NewOrderID mints the id of an order for a product.
-func (e *Engine) NewOrderID(product string, now time.Time) OrderID {
-	return NewOrderID(e.PartitionOf(product), now)
-}
 
 // Reserve decides a reservation and returns nil where it is accepted. Any error but ErrOutcomeUnknown is a definite
 // refusal, and so are ErrRowDecides and ErrEpochDecides to whoever can look into the ledger. It returns within the
@@ -92,7 +76,7 @@ func (e *Engine) Reserve(r *Reservation, now time.Time) error {
 	if err := e.admit(p, r.Durability); err != nil {
 		return err
 	}
-	r.encode()
+	r.buyer = BuyerField(r.Product, r.User)
 	r.deadline, r.mode = now.Add(e.config.Timeout), r.Durability
 	if r.mode == DurabilityReplicated {
 		return p.fenced.ask(r)
@@ -114,6 +98,11 @@ type reserveCall struct {
 
 func newReserveCall(e *Engine) *reserveCall {
 	return &reserveCall{engine: e}
+}
+
+// mint gives each order of a batch its id, by the wall clock of this process: it orders ids in an index and decides nothing.
+func (c *reserveCall) mint(p *partition, batch []*Reservation) {
+	mintBatch(batch, p.id, c.engine.wall(), randomBytes)
 }
 
 func (c *reserveCall) run(
@@ -159,17 +148,25 @@ func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint6
 	}
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
-		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), "", strconv.Itoa(wishes))
+		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), "", strconv.Itoa(wishes), joinIDs(batch))
 	c.args[reserveRuns] = strconv.Itoa(c.addRuns(batch))
 	if wishes > 0 {
 		c.addWishes(batch)
 	}
 	for _, r := range batch {
-		c.args = append(c.args, r.wireID())
+		c.args = append(c.args, r.buyer)
 	}
+}
+
+// joinIDs returns the token that the ids of a batch share and the rest of each.
+func joinIDs(batch []*Reservation) string {
+	var b strings.Builder
+	b.Grow(tokenSize + len(batch)*(len(OrderID{})-tokenSize))
+	b.Write(batch[0].ID[:tokenSize])
 	for _, r := range batch {
-		c.args = append(c.args, r.wireBuyer())
+		b.Write(r.ID[tokenSize:])
 	}
+	return b.String()
 }
 
 // reserveRuns is the place of the number of runs among the arguments.

@@ -108,8 +108,9 @@ func entryOf(kept string) (sequence uint64, ok bool) {
 	return sequence, err == nil
 }
 
-// findLogged reads an order's record in its entry. Where that is gone the order is in the ledger.
-func (e *Engine) findLogged(ctx context.Context, v *view, id OrderID, sequence uint64) (Order, bool, error) {
+// findLogged reads an order's record in an entry. Where that is gone the order is in the ledger. byToken says that the token
+// led there: then only those count that were sold at once.
+func (e *Engine) findLogged(ctx context.Context, v *view, id OrderID, sequence uint64, byToken bool) (Order, bool, error) {
 	at := formatUint(sequence) + "-0"
 	messages, err := e.client.Do(ctx, e.client.B().Xrange().Key(v.keys.Log).Start(at).End(at).Build()).ToArray()
 	if err != nil || len(messages) == 0 {
@@ -120,7 +121,7 @@ func (e *Engine) findLogged(ctx context.Context, v *view, id OrderID, sequence u
 		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
 	}
 	for i := range entry.Orders {
-		if logged := &entry.Orders[i]; logged.Order.ID == id {
+		if logged := &entry.Orders[i]; logged.Order.ID == id && (logged.Record == "" || !byToken) {
 			return logged.Order, logged.Err == nil, logged.Err
 		}
 	}

@@ -30,7 +30,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
 	return map[string]invocation{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", "a", "1", "1", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", id, "a|v"}},
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", id, "a", "1", "1", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", "a|v"}},
 		"settle":  {&settleScript, n.bookKeys(k), []string{n.replid, "0", far, "60000", "3", "1800000", strings.Repeat("i", 16), "x", "0", "", ""}},
 		"expire":  {&expireScript, n.bookKeys(k), []string{n.replid, "0", far, "10", "60000"}},
 		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
@@ -38,8 +38,8 @@ func (n *node) calls(k Keys) map[string]invocation {
 		"check":   {&checkScript, []string{k.Meta}, []string{n.replid, "0"}},
 		"audit": {
 			&auditScript,
-			[]string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Expiry},
-			[]string{n.replid, "0", "1", "1", "a", "a|u", strings.Repeat("i", 16)},
+			[]string{k.Meta, k.Stock, k.Terms, k.Buyers, k.Orders, k.Expiry, k.Log},
+			[]string{n.replid, "0", "1", "1", "a", "a|u", strings.Repeat("i", 10) + "llllll"},
 		},
 		"close": {&closeScript, []string{k.Meta}, []string{"1"}},
 		"open":  {&openScript, []string{k.Meta}, []string{"2", n.replid, "0"}},
@@ -55,14 +55,14 @@ func stocked(t testing.TB, n *node) Keys {
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	fields, err := invocation{&reserveScript, n.reserveKeys(k), []string{
-		n.replid, "0", far, "0", "10", "1", "3", "a", "1", "3",
+		n.replid, "0", far, "0", "10", "1", "3", strings.Repeat("i", 16) + "jjjjjjkkkkkkllllll", "a", "1", "4",
 		"1", "1", "", "", "", // due at once
 		"2", "600000", "even", "1;600000", "key one",
 		"3", "0", "odd", "1;0", "key two",
-		strings.Repeat("i", 16), strings.Repeat("j", 16), strings.Repeat("k", 16), "a|u", "a|w", "a|x",
+		"a|u", "a|w", "a|x", "a|y", // the last is sold at once
 	}}.run(n)
 	require.NoError(t, err)
-	require.Equal(t, "AAA", flatten(t, fields)[5])
+	require.Equal(t, "AAAA", flatten(t, fields)[5])
 	for _, hash := range []string{k.Even, k.Odd} { // the keys of an earlier generation
 		n.do(t, "HSET", hash, "field", strings.Repeat("h", 16)+"1,1;0")
 	}
@@ -134,7 +134,7 @@ func TestOutOfMemory(t *testing.T) {
 		require.Equal(t, step.want, flatten(t, fields)[0], "%s without memory", step.name)
 	}
 	kept := dumpKeys(t, client, k.Orders)[k.Orders].(map[string]string) //nolint:forcetypeassert // a hash
-	require.Len(t, kept, 2, "trim must have freed the record of what was sold, and kept the holds")
+	require.Len(t, kept, 2, "trim must have freed the record and the token of what was sold, and kept the holds")
 	require.NoError(t, n.Open(t.Context(), k, 2, n.replid, 1), "open must work without memory")
 }
 

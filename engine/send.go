@@ -9,6 +9,9 @@ import (
 
 // call is how a batch of one kind of requests is asked of Redis. It keeps its memory between batches.
 type call[R request] interface {
+	// mint gives the requests of a batch what tells their attempts from those of others, before the first attempt, and anew
+	// once all that were made have a definite answer.
+	mint(p *partition, batch []R)
 	// run asks once and reads the reply into the requests: where the guard let it through, each has its outcome.
 	run(ctx context.Context, conn rueidis.CommandClient, p *partition, v *view, batch []R) (replyHead, error)
 	// learn takes in what such a reply, asked for at an instant, says beyond the requests.
@@ -71,6 +74,7 @@ func (s *sender[R]) send() {
 	defer cancel()
 	began := s.partition.view.Load()
 	s.again, s.unknown, s.sweeps, s.refused = false, false, 0, s.partition.watermark.get().Refused
+	s.call.mint(s.partition, s.batch)
 	for pause := firstRetryPause; len(s.batch) > 0; pause = min(2*pause, lastRetryPause) {
 		v := s.partition.view.Load()
 		if v.guard != GuardOK || v.Number != began.Number || v.Namespace != began.Namespace {
@@ -79,6 +83,9 @@ func (s *sender[R]) send() {
 		}
 		err := s.attempt(ctx, v)
 		if err == nil {
+			if len(s.batch) > 0 && !s.unknown {
+				s.call.mint(s.partition, s.batch)
+			}
 			continue
 		}
 		s.engine.metrics.failedCalls.Inc()

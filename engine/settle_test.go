@@ -309,7 +309,7 @@ func TestSettleOwnOrdersOnly(t *testing.T) {
 		other, err := n.settle(&Transition{ID: r.ID, Action: action, HoldFor: time.Hour, User: "v"})
 		require.Equal(t, ErrNoOrder, err)
 		require.Zero(t, other.Order, "nothing is told of it")
-		_, err = n.settle(&Transition{ID: n.NewOrderID("a", time.Now()), Action: action, HoldFor: time.Hour})
+		_, err = n.settle(&Transition{ID: NewOrderID(n.PartitionOf("a"), time.Now()), Action: action, HoldFor: time.Hour})
 		require.Equal(t, ErrNoOrder, err)
 		_, err = n.settle(&Transition{ID: NewOrderID(1, time.Now()), Action: action})
 		require.Equal(t, ErrNoOrder, err, "of a partition that there is none of")
@@ -358,7 +358,7 @@ func TestFailedOrdersStayFailed(t *testing.T) {
 	sold, err := n.buy("a", "u", 3)
 	require.NoError(t, err)
 	failed := sold.Order
-	failed.ID, failed.Status, failed.ExpiresAtMs = n.NewOrderID("a", time.Now()), StatusFailed, n.now(t)
+	failed.ID, failed.Status, failed.ExpiresAtMs = NewOrderID(n.PartitionOf("a"), time.Now()), StatusFailed, n.now(t)
 	before := dumpKeys(t, client, "failed*")
 	for _, action := range []Action{ActionConfirm, ActionCancel, ActionExtend} {
 		done, err := n.settle(&Transition{ID: failed.ID, Action: action, HoldFor: time.Minute, Known: &failed, KnownEpoch: 1})

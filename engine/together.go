@@ -13,7 +13,7 @@ func (e *Engine) ReserveTogether(ctx context.Context, batch []*Reservation) erro
 	p := e.partitions[e.PartitionOf(batch[0].Product)]
 	for _, r := range batch {
 		r.shelf = e.shelves.find(r.Product, crc16(r.Product), p)
-		r.encode()
+		r.buyer = BuyerField(r.Product, r.User)
 	}
 	return together(ctx, e, p, newReserveCall(e), batch)
 }
@@ -28,6 +28,7 @@ func together[R request](ctx context.Context, e *Engine, p *partition, c call[R]
 	if err != nil {
 		return err
 	}
+	c.mint(p, batch)
 	asked := time.Now()
 	head, err := c.run(ctx, e.client, p, v, batch)
 	if err != nil {

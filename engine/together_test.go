@@ -18,12 +18,14 @@ func TestTogether(t *testing.T) {
 	defer cancel()
 
 	holds := []*Reservation{n.order("a", "u", 2), n.order("a", "v", 2)}
-	transitions := make([]*Transition, len(holds))
-	for i, r := range holds {
+	for _, r := range holds {
 		r.HoldMs = time.Minute.Milliseconds()
-		transitions[i] = &Transition{ID: r.ID, Action: ActionConfirm}
 	}
 	require.NoError(t, n.ReserveTogether(ctx, holds))
+	transitions := make([]*Transition, len(holds))
+	for i, r := range holds {
+		transitions[i] = &Transition{ID: r.ID, Action: ActionConfirm}
+	}
 	require.NoError(t, n.SettleTogether(ctx, transitions))
 	require.Equal(t, []uint64{2, 3}, []uint64{holds[1].Order.Sequence, transitions[1].Order.Sequence}, "one entry a call, after the product's")
 	require.Equal(t, int64(4), n.stock(t, "a").Sold)

@@ -44,11 +44,8 @@ type fakeReserver struct {
 
 func (f *fakeReserver) TimeOf(string) time.Time { return time.Now().Add(f.ahead) }
 
-func (f *fakeReserver) NewOrderID(product string, now time.Time) engine.OrderID {
-	return engine.NewOrderID(engine.PartitionOf(product, testPartitions), now)
-}
-
-func (f *fakeReserver) Reserve(r *engine.Reservation, _ time.Time) error {
+func (f *fakeReserver) Reserve(r *engine.Reservation, now time.Time) error {
+	r.ID = engine.NewOrderID(engine.PartitionOf(r.Product, testPartitions), now)
 	f.mu.Lock()
 	f.calls = append(f.calls, engine.Reservation{ID: r.ID, Product: r.Product, User: r.User, Quantity: r.Quantity, HoldMs: r.HoldMs, Key: r.Key, Durability: r.Durability})
 	f.mu.Unlock()

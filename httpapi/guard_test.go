@@ -205,7 +205,7 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 func TestPanicsAreTimed(t *testing.T) {
 	h := start(t, httpapi.Config{})
 	h.store.wait = func(context.Context) error { panic("the ground is shaking") }
-	id := h.reserver.NewOrderID("phone", time.Now())
+	id := engine.NewOrderID(0, time.Now())
 	h.send("GET", "/orders/"+id.String(), "").requireProblem(t, 500, engine.CodeInternal)
 	require.Contains(t, h.send("GET", "/metrics", "").body, `flashsale_http_request_seconds_count{route="GET /orders/{id}"} 1`+"\n")
 }

@@ -240,11 +240,10 @@ func TestClosingEndsTheWaitForFiles(t *testing.T) {
 
 type fixedRate float64
 
-func (r fixedRate) NewOrderID(string, time.Time) engine.OrderID { return engine.OrderID{} }
-func (r fixedRate) DrainRate(int) float64                       { return float64(r) }
-func (r fixedRate) Partitions() int                             { return 1 }
-func (r fixedRate) TimeOf(string) time.Time                     { return time.Time{} }
-func (r fixedRate) State(int) engine.PartitionState             { return engine.PartitionState{} }
+func (r fixedRate) DrainRate(int) float64           { return float64(r) }
+func (r fixedRate) Partitions() int                 { return 1 }
+func (r fixedRate) TimeOf(string) time.Time         { return time.Time{} }
+func (r fixedRate) State(int) engine.PartitionState { return engine.PartitionState{} }
 
 func (r fixedRate) Reserve(o *engine.Reservation, _ time.Time) error {
 	o.Order.Status, o.Order.CreatedAtMs, o.Ahead = engine.StatusConfirmed, 1_700_000_000_123, 17

@@ -35,9 +35,7 @@ func (s *Server) postOrder(ctx *fasthttp.RequestCtx) {
 		err = s.chargeUser(ctx, r.User)
 	}
 	if err == nil {
-		now := ctx.Time()
-		r.ID = s.deps.Reserver.NewOrderID(r.Product, now)
-		err = s.deps.Reserver.Reserve(r, now)
+		err = s.deps.Reserver.Reserve(r, ctx.Time())
 	}
 	if err == nil {
 		s.sendPlaced(ctx, call)

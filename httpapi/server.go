@@ -26,9 +26,7 @@ import (
 
 // Reserver decides orders and tells about partitions; *engine.Engine is one.
 type Reserver interface {
-	// NewOrderID mints the id of an order for a product.
-	NewOrderID(product string, now time.Time) engine.OrderID
-	// Reserve decides an order, in bounded time. An error that is no *engine.Error is answered as internal.
+	// Reserve decides an order, in bounded time, and mints its id. An error that is no *engine.Error is answered as internal.
 	Reserve(r *engine.Reservation, now time.Time) error
 	// DrainRate returns how many orders a second of a partition reach the ledger; 0 = not known.
 	DrainRate(partition int) float64

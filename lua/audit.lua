@@ -5,8 +5,9 @@
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record
+-- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
 -- KEYS 6 expiry  zset   order id of a hold -> expiresMs
+-- KEYS 7 log     stream
 --
 -- ARGV 1 replid      the server history that the caller has from the ledger
 -- ARGV 2 watermark
@@ -17,10 +18,12 @@
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, values ..}
 -- values are, in the order of the arguments, of each product its counters and its terms, each buyer's counts, and of each
--- order its record and its expiresMs; nil for what is not there.
+-- order its record and its expiresMs; nil for what is not there. Of an order that was sold at once the record is the sequence of
+-- its entry, whether Redis keeps that under its id or under its token.
 --
 -- Invariant: writes nothing.
 --@include guard.lua
+--@include books.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge)
 if code ~= 'OK' then return {code, nowMs} end
@@ -43,10 +46,27 @@ if buyers > 0 then
 end
 first, n = first + buyers, n + buyers
 if first <= #ARGV then
-  local records = redis.call('HMGET', KEYS[5], unpack(ARGV, first, #ARGV))
-  local expiry = redis.call('ZMSCORE', KEYS[6], unpack(ARGV, first, #ARGV))
-  for i = 1, #records do
-    reply[n + 2 * i - 1], reply[n + 2 * i] = records[i], expiry[i]
+  local ids, asked = {}, {}
+  for i = first, #ARGV do
+    local k = i - first + 1
+    ids[k], asked[2 * k - 1], asked[2 * k] = ARGV[i], ARGV[i], tokenOf(ARGV[i])
+  end
+  local records = redis.call('HMGET', KEYS[5], unpack(asked))
+  local expiry = redis.call('ZMSCORE', KEYS[6], unpack(ids))
+  local entries = {} -- sequence -> what its entry has of orders, '' = it is none of reserve.lua
+  for k = 1, #ids do
+    local record, sequence = records[2 * k - 1], records[2 * k]
+    if not record and sequence and match(sequence, '^%d+$') and #sequence <= 15 then
+      local value = entries[sequence]
+      if not value then
+        local entry = redis.call('XRANGE', KEYS[7], sequence .. '-0', sequence .. '-0')[1]
+        value = entry and entry[2][1] == 'reserved' and entry[2][4] or ''
+        entries[sequence] = value
+      end
+      local _, at = string.find(value, ids[k], 1, true) -- no text in an entry has the first byte of an id
+      if at and match(value, '^..%d', at + 1) then record = sequence end
+    end
+    reply[n + 2 * k - 1], reply[n + 2 * k] = record, expiry[k]
   end
 end
 return reply

@@ -10,15 +10,25 @@
 --                                                          be read
 --   changed(books, write)         field, value of what has been changed, as HSET takes them
 --
--- Of an order that was sold at once Redis keeps no more than the sequence of its entry, and that entry, made by
--- reserve.lua, has all orders of a batch in one value: of each its id (16 bytes), a length (2 bytes) and so many bytes,
--- which are a whole record or "quantity,product|user".
+-- Of orders that were sold at once Redis keeps no more than the sequence of their entry: once for all of a batch, whose ids
+-- begin alike, under these 10 bytes (the token), or under an order's own id where the token is that of an earlier entry. The
+-- entry, made by reserve.lua, has all orders of a batch in one value: of each its id (16 bytes), a length (2 bytes) and so
+-- many bytes, which are a whole record or "quantity,product|user".
+--   tokenOf(id)                   how it begins
 --   lengthText(n)                 the two bytes
---   eachLogged(value, visit)      visit(id, what the entry has of it, 1-based place) for each, up to what can't be read
+--   eachLogged(value, visit)      visit(id, what the entry has of it, 1-based place) for each, up to what can't be read;
+--                                 returns whether that was all
 --   whole(logged, ms, sequence, number)  the record that this stands for, of an order of an entry
---   recordOf(id, kept, entryAt)   the record of an order that Redis keeps something of, which is told as it is where that
---                                 can't be found; entryAt(stream id) is what XRANGE has at that place
+--   entryOf(kept, entryAt)        {sold = id -> record of those sold at once, granted = id -> record of the others, all =
+--                                 whether no other order can be in it, gone = whether there is none}: the entry of a sequence;
+--                                 entryAt(stream id) is what XRANGE has at that place
+--   recordOf(id, kept, entryAt)   the record of an order of which Redis keeps something under its id, which is told as it is
+--                                 where the record can't be found
+--   soldOf(id, kept, entryAt)     the record of an order sold at once of which Redis may keep something under its token,
+--                                 which is told as it is where nobody can read that; nil where it is none of that entry's
 local match, format, sub, byte = string.match, string.format, string.sub, string.byte
+
+local function tokenOf(id) return sub(id, 1, 10) end
 
 -- text formats a count, each only once a call: most numbers of a batch are the same few.
 local texts = {}
@@ -96,11 +106,12 @@ local function eachLogged(value, visit)
   while at + 17 <= #value do
     local high, low = byte(value, at + 16, at + 17)
     local last = at + 17 + high * 256 + low
-    if last > #value then return end
+    if last > #value then return false end
     place = place + 1
     visit(sub(value, at, at + 15), sub(value, at + 18, last), place)
     at = last + 1
   end
+  return at == #value + 1
 end
 
 local function whole(logged, ms, sequence, number)
@@ -111,21 +122,34 @@ end
 
 -- entriesKnown has what entries say, for whoever asks for one order of an entry often asks for more.
 local entriesKnown = {}
-local function recordOf(id, kept, entryAt)
-  if not match(kept, '^%d+$') or #kept > 15 then return kept end
-  local records = entriesKnown[kept]
-  if not records then
-    records = {}
-    entriesKnown[kept] = records
-    local entry = entryAt(kept .. '-0')[1]
-    local fields = entry and entry[2]
-    if fields and fields[1] == 'reserved' and tonumber(fields[3]) then
-      eachLogged(fields[4], function(logged, value, place)
-        records[logged] = whole(value, fields[2], kept, text(tonumber(fields[3]) + place))
-      end)
-    end
+local function entryOf(kept, entryAt)
+  local e = entriesKnown[kept]
+  if e then return e end
+  e = {sold = {}, granted = {}, all = false, gone = false}
+  entriesKnown[kept] = e
+  if not match(kept, '^%d+$') or #kept > 15 then return e end
+  local found = entryAt(kept .. '-0')[1]
+  local fields = found and found[2]
+  e.gone = not found
+  if fields and fields[1] == 'reserved' and tonumber(fields[3]) then
+    e.all = eachLogged(fields[4], function(id, logged, place)
+      local record = whole(logged, fields[2], kept, text(tonumber(fields[3]) + place))
+      if record == logged then e.granted[id] = record else e.sold[id] = record end
+    end)
   end
-  return records[id] or kept
+  return e
+end
+
+local function recordOf(id, kept, entryAt)
+  if byte(kept) and byte(kept) > 57 then return kept end -- a letter: no digits, as most
+  local e = entryOf(kept, entryAt)
+  return e.sold[id] or e.granted[id] or kept
+end
+
+local function soldOf(id, kept, entryAt)
+  local e = entryOf(kept, entryAt)
+  if e.sold[id] or e.gone or e.all then return e.sold[id] end
+  return kept
 end
 
 local function readBooks(stockKey, termsKey, buyersKey, names, keys)

@@ -5,7 +5,7 @@
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record
+-- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
 -- KEYS 6 log     stream one entry a change of state
 -- KEYS 7 expiry  zset   order id of a hold -> expiresMs
 -- KEYS 8 even    hash   idempotency field -> order id (16 bytes), createdMs,request; of even generations
@@ -18,10 +18,12 @@
 -- ARGV 5 maxQuantity
 -- ARGV 6 runs        how many runs of orders follow, each of one product and quantity
 -- ARGV 7 wishes      how many wishes follow them
+-- ARGV 8 ids         of all orders, run after run: the 10 bytes that they begin with, all alike (the token), then the other 6 of
+--                    each, no two alike. A repeated attempt has the token of the first, and the same id for the same order
 -- ARGV ..            for each run: product, quantity, how many orders
 -- ARGV ..            for each wish: order (1-based place), holdMs (0 = sell at once), idempotency field, request, key
 --                    (the three empty where there is no key)
--- ARGV ..            the ids of all orders (16 bytes each), run after run; then product|user of each
+-- ARGV ..            product|user of each order, run after run
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
 --   {OK, nowMs, sequence, orders, due, statuses, left of each product, in the order they came first (-1 = unknown) .., details ..}
@@ -43,8 +45,13 @@
 --   S sold_out
 --   A accepted
 --
+-- Orders that are sold at once share one field of the hash: token -> sequence. Where the token is there already, what its
+-- entry has was decided before; what is accepted beside that has a field of its own, order id -> sequence, for either an
+-- attempt comes again of which some orders were refused, or another batch has the same token by chance.
+--
 -- Invariant: initial = current + held + sold before and after, for every product. Nothing is written unless an
--- order is accepted; the XADD is the first write, so a refused append leaves no trace.
+-- order is accepted; the XADD is the first write, so a refused append leaves no trace. An order id has one effect, as long as
+-- neither the entry that has it nor that of its token was trimmed.
 --@include guard.lua
 --@include books.lua
 
@@ -56,7 +63,7 @@ local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
 local call = redis.call
 
 local names, shelf = {}, {} -- the products, each once; name -> product
-for a = 8, 5 + 3 * runs, 3 do
+for a = 9, 6 + 3 * runs, 3 do
   local name = ARGV[a]
   if not shelf[name] then
     names[#names + 1] = name
@@ -64,23 +71,46 @@ for a = 8, 5 + 3 * runs, 3 do
   end
 end
 
+local ids = ARGV[8]
+local token = tokenOf(ids)
+local function restOf(i) return sub(ids, 6 * i + 5, 6 * i + 10) end
+
 local wishes, fields = {}, {}
-local wishAt = 7 + 3 * runs
+local places, asked = {}, {token} -- of the wishes; what is asked for in the hash of orders
+local wishAt = 8 + 3 * runs
 for a = wishAt, wishAt + 5 * wished - 5, 5 do
-  local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5]}
-  wishes[tonumber(ARGV[a + 1])] = wish
+  local i = tonumber(ARGV[a + 1])
+  local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5], id = token .. restOf(i)}
+  wishes[i] = wish
+  places[#places + 1], asked[#asked + 1] = i, wish.id
   if wish.field ~= '' then fields[#fields + 1] = wish.field end
 end
 
-local idAt = wishAt + 5 * wished
-local n = (#ARGV - idAt) / 2
-local buyerAt = idAt + n
+local buyerAt = wishAt + 5 * wished
+local n = #ARGV - buyerAt
 
 local stockRead = call('HMGET', KEYS[2], unpack(names))
 local termsRead = call('HMGET', KEYS[3], unpack(names))
 local buyersRead = call('HMGET', KEYS[4], unpack(ARGV, buyerAt + 1, buyerAt + n))
-local ordersRead = call('HMGET', KEYS[5], unpack(ARGV, idAt + 1, buyerAt))
+local ordersRead = call('HMGET', KEYS[5], unpack(asked))
+local taken = ordersRead[1] -- the entry that has the token
 local function entryAt(id) return call('XRANGE', KEYS[6], id, id) end
+
+local decided = {} -- place -> record of an order that was decided before
+if taken then
+  local entry, all = entryOf(taken, entryAt), {}
+  for i = 1, n do all[i] = token .. restOf(i) end
+  ordersRead = call('HMGET', KEYS[5], unpack(all))
+  for i = 1, n do
+    local id, kept = all[i], ordersRead[i]
+    decided[i] = kept and recordOf(id, kept, entryAt) or entry.sold[id] or entry.granted[id] or not entry.all and taken or nil
+  end
+else
+  for k = 1, #places do
+    local kept = ordersRead[k + 1]
+    if kept then decided[places[k]] = recordOf(asked[k + 1], kept, entryAt) end
+  end
+end
 
 -- Keys live in two hashes that take turns: each is emptied when its next generation begins, so a key is kept for one
 -- generation (keyMs, the same for all callers) at the least and for two at the most. stored is the generation that wrote
@@ -118,7 +148,8 @@ local ms, place, lockUntilMs = text(nowMs), text(sequence), nowMs + lockMs
 local lockUntil = text(lockUntilMs)
 local statuses, details, tight = {}, {}, false
 local buyers, people = {}, {} -- key -> what the buyer has, or where in buyersWrite that is; those that have been read
-local seen, pieces = {}, {}   -- order id -> its number in this batch; what the entry has of each
+local seen, pieces = {}, {}   -- rest of an order's id -> its number in this batch; what the entry has of each
+local soldAny = false         -- without a wish
 local buyersWrite, ordersWrite, expiryWrite, keysWrite = {}, {}, {}, {}
 
 -- buyerOf returns what the buyer of an order has; false where it can't be read.
@@ -136,16 +167,22 @@ local function buyerOf(i, key)
 end
 
 -- log adds an order to the entry: head is the length of what the entry has of it, and how that begins.
-local function log(id, head, rest)
-  local at = 3 * accepted
-  pieces[at + 1], pieces[at + 2], pieces[at + 3] = id, head, rest
+local function log(rest, head, tail)
+  local at = 4 * accepted
+  pieces[at + 1], pieces[at + 2], pieces[at + 3], pieces[at + 4] = token, rest, head, tail
   accepted = accepted + 1
-  seen[id] = accepted
+  seen[rest] = accepted
 end
 
--- grant is what an order asks for beyond being sold at once: it is held, or known by its key. It returns what Redis keeps.
-local function grant(id, quantity, p, b, wish)
-  local tail, letter, expires = '', 'c', '0'
+-- keep has Redis know an order by its own id.
+local function keep(id, what)
+  local last = #ordersWrite
+  ordersWrite[last + 1], ordersWrite[last + 2] = id, what
+end
+
+-- grant is what an order asks for beyond being sold at once: it is held, or known by its key.
+local function grant(rest, quantity, p, b, wish)
+  local id, tail, letter, expires = wish.id, '', 'c', '0'
   if wish.key ~= '' then
     tail = '|' .. wish.request .. '|' .. wish.key
     known[wish.field] = id .. ms .. ',' .. wish.request
@@ -162,8 +199,8 @@ local function grant(id, quantity, p, b, wish)
   end
   local record = letter .. ',1,' .. text(quantity) .. ',' .. ms .. ',' .. ms .. ',' .. expires .. ',' .. place .. ','
     .. text(meta[5] + accepted + 1) .. ',' .. b.key .. tail
-  log(id, lengthText(#record), record)
-  return record
+  log(rest, lengthText(#record), record)
+  keep(id, record)
 end
 
 -- amountOf reads a quantity, once a call: bad is one that can't be sold. before and bought are how the texts begin that the
@@ -176,7 +213,7 @@ local function amountOf(wanted)
     local bad = not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0
     if bad then quantity = 0 end
     local before = text(quantity) .. ','
-    amount = {quantity = quantity, bad = bad, before = before, bought = before .. '0,' .. lockUntil .. ',', heads = {}}
+    amount = {quantity = quantity, bad = bad, before = before, bought = before .. '0,' .. lockUntil .. ',' .. token, heads = {}}
     amounts[wanted] = amount
   end
   return amount
@@ -185,21 +222,21 @@ end
 -- Most orders are sold at once to buyers whom Redis has not met: they take the short way through this loop.
 local nobody = {bought = 0, held = 0, lockUntilMs = 0}
 local i = 0
-for a = 8, wishAt, 3 do
+for a = 9, wishAt, 3 do
   local p, amount = shelf[ARGV[a]], amountOf(ARGV[a + 1])
   local t, unknown, refusal, refusalDetail = p.terms, p.unknown, p.refusal, p.detail
   if amount.bad then refusal, refusalDetail = 'Q', nil end
   local quantity, before, bought, heads = amount.quantity, amount.before, amount.bought, amount.heads
   for _ = 1, tonumber(ARGV[a + 2]) do
     i = i + 1
-    local id, key, wish = ARGV[idAt + i], ARGV[buyerAt + i], wishes[i]
+    local rest, key, wish = sub(ids, 6 * i + 5, 6 * i + 10), ARGV[buyerAt + i], wishes[i]
     local earlier = wish and known[wish.field]
     local status, detail
-    if ordersRead[i] then
-      status, detail = 'R', recordOf(id, ordersRead[i], entryAt)
-    elseif seen[id] then
-      local at = 3 * seen[id]
-      status, detail = 'R', whole(sub(pieces[at - 1], 3) .. pieces[at], ms, place, text(meta[5] + seen[id]))
+    if decided[i] then
+      status, detail = 'R', decided[i]
+    elseif seen[rest] then
+      local at = 4 * seen[rest]
+      status, detail = 'R', whole(sub(pieces[at - 1], 3) .. pieces[at], ms, place, text(meta[5] + seen[rest]))
     elseif earlier then
       status, detail = whatKey(earlier, wish)
     else
@@ -218,26 +255,24 @@ for a = 8, wishAt, 3 do
       else
         status = 'A'
         p.current, p.changed = p.current - quantity, true
-        local kept = place
         if wish then
-          kept = grant(id, quantity, p, b, wish)
+          grant(rest, quantity, p, b, wish)
         else
           local head = heads[#key]
           if not head then
             head = lengthText(#before + #key) .. before
             heads[#key] = head
           end
-          log(id, head, key)
-          p.sold = p.sold + quantity
+          log(rest, head, key)
+          p.sold, soldAny = p.sold + quantity, true
+          if taken then keep(token .. rest, place) end
         end
-        local last = #ordersWrite
-        ordersWrite[last + 1], ordersWrite[last + 2] = id, kept
         if b == nobody then
-          last = #buyersWrite
-          buyersWrite[last + 1], buyersWrite[last + 2] = key, bought .. id
+          local last = #buyersWrite
+          buyersWrite[last + 1], buyersWrite[last + 2] = key, bought .. rest
           buyers[key] = last + 2
         else
-          b.last, b.lockUntilMs, b.changed = id, lockUntilMs, true
+          b.last, b.lockUntilMs, b.changed = token .. rest, lockUntilMs, true
           if not wish then b.bought = b.bought + quantity end
         end
       end
@@ -270,6 +305,7 @@ if accepted > 0 then
       buyersWrite[at - 1], buyersWrite[at] = b.key, buyerText(b)
     end
   end
+  if soldAny and not taken then keep(token, place) end
   call('XADD', KEYS[6], place .. '-0', 'reserved', ms, text(meta[5]), table.concat(pieces))
   call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders))
   call('HSET', KEYS[2], unpack(stockWrite))

@@ -5,7 +5,7 @@
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record
+-- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
 -- KEYS 6 log     stream
 -- KEYS 7 expiry  zset   order id of a hold -> expiresMs
 --
@@ -46,22 +46,31 @@ if code ~= 'OK' then return {code, nowMs} end
 
 local lateMs, maxExtensions, maxTotalMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local ids, n = {}, 0
+local ids, asked, n = {}, {}, 0
 for a = 7, #ARGV, 5 do
   n = n + 1
   ids[n] = ARGV[a]
+  asked[2 * n - 1], asked[2 * n] = ARGV[a], tokenOf(ARGV[a])
 end
 
-local ordersRead = redis.call('HMGET', KEYS[5], unpack(ids))
+local ordersRead = redis.call('HMGET', KEYS[5], unpack(asked))
 local function entryAt(id) return redis.call('XRANGE', KEYS[6], id, id) end
 redis.call('ZCARD', KEYS[7]) -- a wrong type is to fail here, before the first write
 
+-- kept is the record that Redis has of an order: under its own id, or that of a sale which its token leads to.
+local function kept(i)
+  local own, byToken = ordersRead[2 * i - 1], ordersRead[2 * i]
+  if own then return recordOf(ids[i], own, entryAt) end
+  return byToken and soldOf(ids[i], byToken, entryAt) or nil
+end
+
 local orders, names, keys = {}, {}, {}
 for i = 1, n do
-  local record = ordersRead[i] and recordOf(ids[i], ordersRead[i], entryAt) or ARGV[6 + i * 5]
+  local known = orders[ids[i]] == nil and kept(i)
+  local record = known or ARGV[6 + i * 5]
   if record ~= '' and orders[ids[i]] == nil then
     local o = readOrder(record) or {letter = 'unreadable', record = record}
-    o.id, o.record, o.brought = ids[i], record, not ordersRead[i]
+    o.id, o.record, o.brought = ids[i], record, not known
     orders[o.id] = o
     if o.product then names[#names + 1], keys[#keys + 1] = o.product, o.buyer end
   end

@@ -2,7 +2,7 @@
 -- trim.lua: forget what is in the ledger: log entries past the grace and the records of their orders.
 --
 -- KEYS 1 meta    hash
--- KEYS 2 orders  hash   order id -> record
+-- KEYS 2 orders  hash   order id -> record, or sequence; token -> sequence
 -- KEYS 3 log     stream
 --
 -- ARGV 1 replid      the server history that the caller has from the ledger
@@ -11,9 +11,10 @@
 -- ARGV 4 maxEntries
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
---   {OK, nowMs, entries removed, records removed}
+--   {OK, nowMs, entries removed, fields of the hash removed}
 --
--- Invariant: a record goes only with the entry of its own last change, and never while it is a hold ('p').
+-- Invariant: a record goes only with the entry of its own last change, and never while it is a hold ('p'); a token goes with
+-- the entry that it names.
 -- An entry that nobody can read goes too: the ledger has it among its dead letters. Runs without memory (allow-oom),
 -- for it frees some.
 --@include guard.lua
@@ -26,34 +27,43 @@ if code ~= 'OK' then return {code, nowMs} end
 local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[2] .. '-0', 'COUNT', ARGV[4])
 local removed, gone, last = 0, {}, nil
 
--- logged gives the ids of an entry's orders, what it has of each, and what Redis keeps instead of a record, if anything.
-local function logged(fields, sequence)
-  local ids, records, mark = {}, {}, nil
-  if fields[1] == 'orders' then
-    for f = 3, #fields, 2 do ids[#ids + 1], records[#records + 1] = fields[f], fields[f + 1] end
-  elseif fields[1] == 'reserved' and tonumber(fields[3]) then
-    mark = sequence
-    eachLogged(fields[4], function(id, value, place) ids[place], records[place] = id, value end)
+-- forget removes what Redis keeps of orders of an entry, where it is of that entry's making and no hold: the record that
+-- the entry has of it, or the mark that Redis keeps instead, if any.
+local function forget(ids, records, mark)
+  if #ids == 0 then return end
+  local kept = redis.call('HMGET', KEYS[2], unpack(ids))
+  for k = 1, #ids do
+    if kept[k] and (kept[k] == mark or kept[k] == records[k] and byte(kept[k]) ~= 112) then gone[#gone + 1] = ids[k] end
   end
-  return ids, records, mark
 end
 
--- isLast tells whether what Redis keeps of an order is of an entry's making, and no hold.
-local function isLast(kept, record, mark, fields, place)
-  if kept == mark then return true end
-  if mark then record = whole(record, fields[2], mark, text(tonumber(fields[3]) + place)) end
-  return kept == record and byte(record) ~= 112
+-- forgetReserved does that for an entry of reserve.lua. Where the token names it, an order that was sold at once has no field
+-- but with a later entry, and most batches have no others: no record begins otherwise than those two.
+local function forgetReserved(fields, mark)
+  local value = fields[4]
+  local token = tokenOf(value)
+  local byToken = redis.call('HGET', KEYS[2], token) == mark
+  if byToken then
+    gone[#gone + 1] = token
+    if not string.find(value, 'c,1,', 1, true) and not string.find(value, 'p,1,', 1, true) then return end
+  end
+  local ids, records = {}, {}
+  eachLogged(value, function(id, logged, place)
+    local record = whole(logged, fields[2], mark, text(tonumber(fields[3]) + place))
+    if record == logged or not byToken then ids[#ids + 1], records[#records + 1] = id, record end
+  end)
+  forget(ids, records, mark)
 end
 
 for i = 1, #entries do
   local fields = entries[i][2]
   if nowMs - (tonumber(fields[2]) or 0) < graceMs then break end
-  local ids, records, mark = logged(fields, match(entries[i][1], '^%d+'))
-  if #ids > 0 then
-    local kept = redis.call('HMGET', KEYS[2], unpack(ids))
-    for k = 1, #ids do
-      if kept[k] and isLast(kept[k], records[k], mark, fields, k) then gone[#gone + 1] = ids[k] end
-    end
+  if fields[1] == 'orders' then
+    local ids, records = {}, {}
+    for f = 3, #fields, 2 do ids[#ids + 1], records[#records + 1] = fields[f], fields[f + 1] end
+    forget(ids, records)
+  elseif fields[1] == 'reserved' and tonumber(fields[3]) then
+    forgetReserved(fields, match(entries[i][1], '^%d+'))
   end
   removed, last = i, entries[i][1]
 end

@@ -13,7 +13,7 @@ import (
 func (n *node) buyKeyed(product, user, key string) (*engine.Reservation, error) {
 	r := engine.NewReservation()
 	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity, r.Key = n.NewOrderID(product, now), product, user, 1, key
+	r.Product, r.User, r.Quantity, r.Key = product, user, 1, key
 	return r, n.Reserve(r, now)
 }
 

@@ -21,7 +21,7 @@ import (
 func (n *node) buyAs(mode engine.Durability, product, user, key string) (*engine.Reservation, error) {
 	r := engine.NewReservation()
 	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity, r.Durability, r.Key = n.NewOrderID(product, now), product, user, 1, mode, key
+	r.Product, r.User, r.Quantity, r.Durability, r.Key = product, user, 1, mode, key
 	return r, persist.NewReserver(n.store).Reserve(r, now)
 }
 
@@ -164,7 +164,7 @@ func TestModeLedgerSaysNoToWhatWasLostOnTheWay(t *testing.T) {
 	n := s.start(t)
 	n.product(t, "lamp", 10, onSale)
 	hold := engine.NewReservation()
-	hold.ID, hold.Product, hold.User, hold.Quantity, hold.HoldMs = n.NewOrderID("lamp", time.Now()), "lamp", "carol", 1, 60_000
+	hold.Product, hold.User, hold.Quantity, hold.HoldMs = "lamp", "carol", 1, 60_000
 	require.NoError(t, n.Reserve(hold, time.Now()))
 	eventually(t, "the hold in the ledger", func() bool { return s.count(t, `SELECT count(*) FROM orders`) == 1 })
 

@@ -15,7 +15,7 @@ func (n *node) hold(t testing.TB, product, user, key string, quantity int64, hol
 	t.Helper()
 	r := engine.NewReservation()
 	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity = n.NewOrderID(product, now), product, user, quantity
+	r.Product, r.User, r.Quantity = product, user, quantity
 	r.HoldMs, r.Key = holdFor.Milliseconds(), key
 	require.NoError(t, n.Reserve(r, now))
 	return r

@@ -15,7 +15,7 @@ import (
 func (s *stack) logged(t testing.TB, n *node, o engine.Order) engine.Order {
 	t.Helper()
 	if o.ID == (engine.OrderID{}) {
-		o.ID = n.NewOrderID(o.Product, time.Now())
+		o.ID = engine.NewOrderID(n.PartitionOf(o.Product), time.Now())
 	}
 	s.appendEntry(t, n, o.Product, "orders", strconv.FormatInt(o.UpdatedAtMs, 10), string(o.ID[:]), o.Record())
 	return o

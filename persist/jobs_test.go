@@ -22,7 +22,7 @@ func ordersKey(k engine.Keys) string { return k.Orders }
 // queued gives Redis an order that waits for the ledger, with its record, and returns it.
 func (s *stack) queued(t testing.TB, n *node, o engine.Order) engine.Order {
 	t.Helper()
-	o.ID = n.NewOrderID(o.Product, time.Now())
+	o.ID = engine.NewOrderID(n.PartitionOf(o.Product), time.Now())
 	p := n.PartitionOf(o.Product)
 	keys, err := n.EpochKeys(p, n.State(p).Epoch)
 	require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestAJobThatFails(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 2, counts.Failed)
 	require.EqualValues(t, 2, counts.Total())
-	_, err = n.store.Job(t.Context(), n.NewOrderID("lamp", time.Now()))
+	_, err = n.store.Job(t.Context(), engine.NewOrderID(n.PartitionOf("lamp"), time.Now()))
 	require.Equal(t, engine.CodeNotFound, codeOf(err))
 }
 
@@ -134,7 +134,7 @@ func TestStockTotalsOfManyProductsAreReadInPortions(t *testing.T) {
 	const products = 3000
 	args := make([]string, 0, 2*products)
 	for range products {
-		id := n.NewOrderID("x", time.Now())
+		id := engine.NewOrderID(n.PartitionOf("x"), time.Now())
 		args = append(args, id.String(), "1,0,1,2,1")
 	}
 	require.NoError(t, c.Do(t.Context(), c.B().Arbitrary("HSET").Keys(keys.Stock).Args(args...).Build()).Error())

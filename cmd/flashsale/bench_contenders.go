@@ -151,7 +151,7 @@ func (c *rivalContender) Open(ctx context.Context) (compare.Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	idle, err := engine.New(client, engine.Config{}) // mints ids and decides nothing: none of its partitions is open
+	idle, err := engine.New(client, engine.Config{}) // decides nothing: none of its partitions is open
 	if err != nil {
 		client.Close()
 		return nil, err
@@ -181,6 +181,7 @@ type rivalReserver struct {
 
 // Reserve asks the rival. There is no deadline but the rival's own: to keep one for each order costs.
 func (r *rivalReserver) Reserve(o *engine.Reservation, now time.Time) error {
+	o.ID = engine.NewOrderID(engine.PartitionOf(o.Product, r.Partitions()), now)
 	err := r.rival.Sell(context.Background(), &rival.Order{
 		ID: o.ID.String(), Product: o.Product, User: o.User, Quantity: o.Quantity, At: now,
 	})

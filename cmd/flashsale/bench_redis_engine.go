@@ -193,10 +193,9 @@ func (p *measuredPartition) Decide(ctx context.Context, what cost.Kind, first, n
 func (p *measuredPartition) reservation(what cost.Kind, buyer int) *engine.Reservation {
 	r := engine.NewReservation()
 	r.Product, r.User, r.Quantity = p.product(buyer), measuredUser(buyer), 1
-	r.ID = p.engine.NewOrderID(r.Product, time.Now())
 	switch what {
 	case cost.Keyed:
-		r.Key = r.ID.String() // a UUID, as clients send
+		r.Key = engine.NewOrderID(0, time.Now()).String() // a UUID, as clients send
 	case cost.Hold:
 		r.HoldMs = measuredHold.Milliseconds()
 	case cost.Sale, cost.Confirm:

@@ -112,7 +112,7 @@ func (p *Process) Product(t testing.TB, id string, units int64, terms engine.Ter
 // Reservation is an order of units of a product by a user, and the instant it comes.
 func (p *Process) Reservation(product, user string, quantity int64) (*engine.Reservation, time.Time) {
 	r, now := engine.NewReservation(), time.Now()
-	r.ID, r.Product, r.User, r.Quantity = p.NewOrderID(product, now), product, user, quantity
+	r.Product, r.User, r.Quantity = product, user, quantity
 	return r, now
 }
 

@@ -93,17 +93,17 @@ var drifts = map[string]func(t *testing.T, s *sold) wanted{
 		return wanted{class: reconcile.MissingInRedis, product: s.lamp, user: "ann", redis: "does not know the buyer", ledger: "2 bought"}
 	},
 	"phantom: an order in Redis": func(t *testing.T, s *sold) wanted {
-		id := s.NewOrderID(s.lamp, time.Now())
+		id := engine.NewOrderID(s.PartitionOf(s.lamp), time.Now())
 		s.say(t, "HSET", s.keys.Orders, string(id[:]), "c,1,2,1764000000000,1764000000000,0,3,3,"+s.lamp+"|eve")
 		return wanted{class: reconcile.Phantom, product: s.lamp, user: "eve", order: &id, redis: "has it confirmed of 2 units", ledger: "has no such order"}
 	},
 	"phantom: a sale in the ledger": func(t *testing.T, s *sold) wanted {
-		id := s.NewOrderID(s.lamp, time.Now())
+		id := engine.NewOrderID(s.PartitionOf(s.lamp), time.Now())
 		s.tell(t, `INSERT INTO orders SELECT $1, partition, product_id, 'eve', 2, 'confirmed', 1, epoch, sequence, 9, created_at, updated_at FROM orders WHERE id = $2`, id, s.bought)
 		return wanted{class: reconcile.Phantom, product: s.lamp, user: "eve", order: &id, redis: "does not know the buyer", ledger: "2 bought"}
 	},
 	"phantom: a hold in the ledger": func(t *testing.T, s *sold) wanted {
-		id := s.NewOrderID(s.lamp, time.Now())
+		id := engine.NewOrderID(s.PartitionOf(s.lamp), time.Now())
 		s.tell(t, `INSERT INTO orders SELECT $1, partition, product_id, 'eve', 2, 'pending', 1, epoch, sequence, 9, created_at, updated_at FROM orders WHERE id = $2`, id, s.bought)
 		return wanted{class: reconcile.Phantom, product: s.lamp, user: "eve", order: &id, redis: "has no such order", ledger: "pending of 2 units"}
 	},
@@ -112,7 +112,7 @@ var drifts = map[string]func(t *testing.T, s *sold) wanted{
 		return wanted{class: reconcile.OrphanedHold, product: s.lamp, user: "bob", order: &s.held, redis: "not among the holds that expire", ledger: "pending"}
 	},
 	"orphaned hold: nothing is there to expire": func(t *testing.T, s *sold) wanted {
-		id := s.NewOrderID(s.lamp, time.Now())
+		id := engine.NewOrderID(s.PartitionOf(s.lamp), time.Now())
 		s.say(t, "ZADD", s.keys.Expiry, strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10), string(id[:]))
 		return wanted{class: reconcile.OrphanedHold, order: &id, redis: "has no such order; it is among the holds", ledger: "has no such order"}
 	},

@@ -31,6 +31,12 @@ const grace = 300 * time.Millisecond
 
 func newShop(t testing.TB, prefix string, partitions int) *shop {
 	t.Helper()
+	return newShopWith(t, prefix, partitions, grace)
+}
+
+// newShopWith has drained orders stay in Redis for so long.
+func newShopWith(t testing.TB, prefix string, partitions int, grace time.Duration) *shop {
+	t.Helper()
 	config := engine.Config{Prefix: prefix, Partitions: partitions, Timeout: 5 * time.Second, LateConfirm: time.Minute, MaxExtensions: 3}
 	p := persisttest.Start(t, devtest.SharedRedis(t), persisttest.Ledger(t), config, persist.KeeperConfig{OrderGrace: grace})
 	second, err := engine.New(p.Redis, config)

@@ -91,7 +91,7 @@ type Compared struct {
 	Products int64 `json:"products"`
 	Orders   int64 `json:"orders"` // rows of the ledger that have units
 	Buyers   int64 `json:"buyers"`
-	Records  int64 `json:"records"` // orders that are still in Redis
+	Records  int64 `json:"records"` // orders that are still in Redis, by their record and by the log entry that sold them: some by both
 }
 
 // ErrUnknown says that a run could not tell: a store is away, a partition is shut, or the watermark is out of reach.

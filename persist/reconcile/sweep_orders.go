@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,14 +12,18 @@ import (
 	"flashsale/engine"
 )
 
-// sweepRecords compares every order that Redis has a record of with its row.
+// sweepRecords compares every order that Redis knows with its row: by its record, or by the log entry that a token stands for.
 func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
 	near := s.ordersLook(partition)
+	var entries []uint64 // by their sequences
 	err := s.scan(ctx, partition, func(k engine.Keys) string { return k.Orders }, func(elements []string) error {
 		records := make(map[engine.OrderID]engine.Order, len(elements)/2)
 		for i := 0; i+1 < len(elements); i += 2 {
 			id, ok := idOf(elements[i])
 			if !ok {
+				if sequence, byToken := engine.ParseToken(elements[i], elements[i+1]); byToken {
+					entries = append(entries, sequence)
+				}
 				continue
 			}
 			record, _, err := engine.ParseKept(id, elements[i+1])
@@ -30,10 +35,52 @@ func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
 		s.report.Compared.Records += int64(len(records))
 		return s.screenRecords(ctx, records, near)
 	})
+	if err == nil {
+		err = s.sweepEntries(ctx, partition, entries, near)
+	}
 	if err != nil {
 		return err
 	}
 	return near.flush(ctx)
+}
+
+// sweepEntries compares what was sold at once by entries of the log that Redis still had a moment ago. An entry that is gone is
+// in the ledger.
+func (s *sweep) sweepEntries(ctx context.Context, partition int, sequences []uint64, near *closeLook[engine.OrderID]) error {
+	slices.Sort(sequences)
+	for len(sequences) > 0 {
+		keys, err := s.keysInForce(ctx, partition)
+		if err != nil {
+			return err
+		}
+		entries, err := s.tails[partition].peek(ctx, s.engine, keys, sequences[0])
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		records := make(map[engine.OrderID]engine.Order)
+		for i := range entries {
+			if _, named := slices.BinarySearch(sequences, entries[i].Sequence); named {
+				soldBy(&entries[i], records)
+			}
+		}
+		after := entries[len(entries)-1].Sequence + 1
+		next, _ := slices.BinarySearch(sequences, after)
+		sequences = sequences[next:]
+		s.report.Compared.Records += int64(len(records))
+		if err := s.screenRecords(ctx, records, near); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// soldBy adds the orders that an entry has sold at once.
+func soldBy(entry *engine.Entry, records map[engine.OrderID]engine.Order) {
+	for i := range entry.Orders {
+		if o := &entry.Orders[i]; o.Err == nil && o.Record == "" {
+			records[o.Order.ID] = o.Order
+		}
+	}
 }
 
 func idOf(text string) (id engine.OrderID, ok bool) {

@@ -59,11 +59,9 @@ func (t *tail) begin(epoch engine.Epoch, from uint64) {
 	t.after, t.entries = from, append([]engine.Entry(nil), t.entries[gone:]...)
 }
 
-func (t *tail) read(ctx context.Context, e *engine.Engine, to uint64) (err error) {
-	if t.link == nil {
-		if t.link, err = e.Connect(ctx, t.partition); err != nil {
-			return err
-		}
+func (t *tail) read(ctx context.Context, e *engine.Engine, to uint64) error {
+	if err := t.connect(ctx, e); err != nil {
+		return err
 	}
 	keys, err := e.EpochKeys(t.partition, t.epoch)
 	if err != nil {
@@ -123,6 +121,25 @@ func (t *tail) close() {
 	}
 }
 
+// peek reads entries of the log from a sequence on, whoever's history they are of: what it leads to is looked at closely.
+func (t *tail) peek(ctx context.Context, e *engine.Engine, keys engine.Keys, sequence uint64) (entries []engine.Entry, err error) {
+	if err := t.connect(ctx, e); err != nil {
+		return nil, err
+	}
+	if entries, err = t.link.ReadLog(ctx, keys, sequence-1, tailRead, 0); err != nil {
+		t.close()
+	}
+	return entries, err
+}
+
+// connect has the tail lead to the partition's server.
+func (t *tail) connect(ctx context.Context, e *engine.Engine) (err error) {
+	if t.link == nil {
+		t.link, err = e.Connect(ctx, t.partition)
+	}
+	return err
+}
+
 // find looks an order up in the entry of a sequence; kept tells whether the log still has that entry, and logged is the order
 // as it says, nil where it does not name it.
 func (t *tail) find(ctx context.Context, e *engine.Engine, epoch engine.Epoch, sequence uint64, id engine.OrderID) (kept bool, logged *engine.Order, err error) {
@@ -147,10 +164,8 @@ func (t *tail) entry(ctx context.Context, e *engine.Engine, epoch engine.Epoch, 
 	if err != nil {
 		return nil, err
 	}
-	if t.link == nil {
-		if t.link, err = e.Connect(ctx, t.partition); err != nil {
-			return nil, err
-		}
+	if err := t.connect(ctx, e); err != nil {
+		return nil, err
 	}
 	if entries, err = t.link.ReadLog(ctx, keys, sequence-1, 1, 0); err == nil {
 		err = t.checkHistory(ctx, epoch)

@@ -17,7 +17,7 @@ import (
 func (s *shop) orderAs(mode engine.Durability, product, user, key string, quantity int64) (*engine.Reservation, error) {
 	r := engine.NewReservation()
 	now := time.Now()
-	r.ID, r.Product, r.User, r.Quantity, r.Durability, r.Key = s.NewOrderID(product, now), product, user, quantity, mode, key
+	r.Product, r.User, r.Quantity, r.Durability, r.Key = product, user, quantity, mode, key
 	return r, persist.NewReserver(s.Store).Reserve(r, now)
 }
 
