@@ -43,11 +43,16 @@ func (s *sale) countsAtRest(ctx context.Context) (orderCounts, error) {
 	}
 }
 
+var errNoCounts = errors.New("GET /orders/admin/metrics: status 200, but no counts in the answer")
+
 // orderCounts asks for them; underWay are the changes of orders that the ledger does not have yet.
 func (s *sale) orderCounts() (counts orderCounts, underWay int64, err error) {
 	answer, err := s.provers[0].getAs("/orders/admin/metrics", s.AdminToken)
 	if err == nil {
 		err = expect(answer, fasthttp.StatusOK, "GET /orders/admin/metrics")
+	}
+	if err == nil && answer.doc.GetObject() == nil {
+		err = errNoCounts
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("count orders: %w", err)
@@ -116,7 +121,7 @@ type wantedCounts struct {
 // String lists it.
 func (w wantedCounts) String() string {
 	if w.slack > 0 {
-		return fmt.Sprintf("%s, and up to %d more", reasonsText(w.least), w.slack)
+		return fmt.Sprintf("%s, and up to %s more", reasonsText(w.least), grouped(w.slack))
 	}
 	return reasonsText(w.least)
 }

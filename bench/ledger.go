@@ -107,11 +107,11 @@ func (w *ledgerWatch) check(r *rules, placed int64) {
 	late := w.count(standingSold, standingUnread, standingEarly)
 	r.check(missing == 0, ruleFound, all, w.got(all-missing, standingMissing))
 	r.check(other == 0, ruleKept, all, w.got(all-other, standingOther))
-	r.check(late == 0, ruleDurable, fmt.Sprintf("%d within %s", all, w.LedgerWait),
+	r.check(late == 0, ruleDurable, fmt.Sprintf("%s within %s", grouped(all), w.LedgerWait),
 		w.got(all-late, standingSold, standingUnread, standingEarly))
 }
 
 // got says how many orders are right and names one that is not.
 func (w *ledgerWatch) got(right int64, wrong ...standing) string {
-	return fmt.Sprintf("%d, not %s", right, example(w.orders, w.standings, wrong))
+	return fmt.Sprintf("%s, not %s", grouped(right), example(w.orders, w.standings, wrong))
 }

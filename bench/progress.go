@@ -39,7 +39,7 @@ func showSteps(out io.Writer, stage string, steps int, done *atomic.Int64) *prog
 		bar := newBar(out, int64(steps), stage)
 		go p.run(paintEvery, func() { _ = bar.Set64(done.Load()) })
 	} else {
-		go p.run(lineEvery, func() { printLine(out, "%s: %d of %d", stage, done.Load(), steps) })
+		go p.run(lineEvery, func() { printLine(out, "%s: %s of %s", stage, grouped(done.Load()), grouped(int64(steps))) })
 	}
 	return p
 }

@@ -98,7 +98,7 @@ func (s *sale) checkAnswers(result *load.Result, r *rules) {
 	for _, rule := range s.scenario.answerRules {
 		r.scope("all answers")
 		n := s.book.errors[rule]
-		r.check(n == 0, rule, "always", fmt.Sprintf("%d otherwise", n))
+		r.check(n == 0, rule, "always", grouped(n)+" otherwise")
 	}
 	s.checkDistinct(r)
 }
@@ -119,8 +119,8 @@ func (s *sale) checkDistinct(r *rules) {
 	}
 	slices.Sort(s.book.ids)
 	distinct := len(slices.Compact(slices.Clone(s.book.ids)))
-	r.check(distinct == len(s.book.ids), ruleDistinct, fmt.Sprintf("%d ids", len(s.book.ids)),
-		fmt.Sprintf("%d ids%s", distinct, s.twice()))
+	r.check(distinct == len(s.book.ids), ruleDistinct, grouped(int64(len(s.book.ids)))+" ids",
+		grouped(int64(distinct))+" ids"+s.twice())
 }
 
 // twice names an id that two orders got, where it is among those that were kept.

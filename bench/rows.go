@@ -55,8 +55,8 @@ func (s *sale) checkRows(ctx context.Context, settled *settlement, r *rules) err
 		}
 	}
 	r.scope("all %s rows, read from Postgres", grouped(proof.rows))
-	r.check(missing+proof.twice == 0, ruleRows, all, fmt.Sprintf("%d, and %d of them twice", all-missing, proof.twice))
-	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, fmt.Sprintf("%d, such as %s", proof.stray, proof.example))
+	r.check(missing+proof.twice == 0, ruleRows, all, fmt.Sprintf("%s, and %s of them twice", grouped(all-missing), grouped(proof.twice)))
+	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, grouped(proof.stray)+", such as "+proof.example)
 	return s.checkSums(ctx, db, settled, r)
 }
 
@@ -129,7 +129,7 @@ func (s *sale) checkSums(ctx context.Context, db *pgx.Conn, settled *settlement,
 	}
 	r.scope("the ledger's own sums")
 	r.check(sold == settled.stock.Sold && confirmed == sold, ruleRowsSold, settled.stock.Sold,
-		fmt.Sprintf("%d sold, %d in confirmed rows", sold, confirmed))
+		fmt.Sprintf("%s sold, %s in confirmed rows", grouped(sold), grouped(confirmed)))
 	r.check(dead == 0, ruleDead, 0, dead)
 	return nil
 }

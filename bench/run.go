@@ -210,7 +210,11 @@ func expect(r reply, status int, what string) error {
 	if r.status == status {
 		return nil
 	}
-	return fmt.Errorf("%s: status %d %s %s", what, r.status, r.text("code"), r.text("detail")) //nolint:err113 // nothing to match
+	said := strings.TrimSpace(r.text("code") + " " + r.text("detail"))
+	if said == "" {
+		said = fmt.Sprintf("where %d was to come", status)
+	}
+	return fmt.Errorf("%s: status %d %s", what, r.status, said) //nolint:err113 // nothing to match
 }
 
 func firstError(errs ...error) error {

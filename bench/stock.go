@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/valyala/fasthttp"
@@ -29,7 +30,12 @@ func (s *Stock) sound() bool {
 
 // text returns the equation that must hold.
 func (s *Stock) text() string {
-	return fmt.Sprintf("%d + %d + %d of %d", s.Current, s.Held, s.Sold, s.Initial)
+	return s.parts() + " of " + grouped(s.Initial)
+}
+
+// parts returns the units by what became of them.
+func (s *Stock) parts() string {
+	return fmt.Sprintf("%s + %s + %s", grouped(s.Current), grouped(s.Held), grouped(s.Sold))
 }
 
 func (s *Stock) add(other *Stock) {
@@ -39,10 +45,15 @@ func (s *Stock) add(other *Stock) {
 	s.Sold += other.Sold
 }
 
+var errNoStock = errors.New("GET /inventory: status 200, but no stock in the answer")
+
 func (s *sale) readStock(c *conn, product string) (Stock, error) {
 	answer, err := c.get("/inventory/" + product)
 	if err == nil {
 		err = expect(answer, fasthttp.StatusOK, "GET /inventory")
+	}
+	if err == nil && !answer.doc.Exists("initialStock") {
+		err = errNoStock
 	}
 	if err != nil {
 		return Stock{}, fmt.Errorf("stock of %s: %w", product, err)

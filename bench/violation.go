@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -76,9 +75,9 @@ func (s span) has(n int64) bool { return s.least <= n && n <= s.most }
 
 func (s span) String() string {
 	if s.least == s.most {
-		return strconv.FormatInt(s.least, 10)
+		return grouped(s.least)
 	}
-	return fmt.Sprintf("%d to %d", s.least, s.most)
+	return grouped(s.least) + " to " + grouped(s.most)
 }
 
 // rules collects what was checked.
@@ -102,9 +101,20 @@ func (r *rules) check(holds bool, rule string, want, got any) {
 		return
 	}
 	if r.claims[at].Holds {
-		r.broken = append(r.broken, Breach{Rule: rule, Want: fmt.Sprint(want), Got: fmt.Sprint(got)})
+		r.broken = append(r.broken, Breach{Rule: rule, Want: shown(want), Got: shown(got)})
 	}
 	r.claims[at].Holds = false
+}
+
+// shown writes one side of a rule for people.
+func shown(side any) string {
+	switch n := side.(type) {
+	case int:
+		return grouped(int64(n))
+	case int64:
+		return grouped(n)
+	}
+	return fmt.Sprint(side)
 }
 
 func (r *rules) add(other *rules) {
@@ -120,26 +130,26 @@ func (r *rules) checkStock(name string, s *Stock, units int64, placed, sold span
 		}
 		return text + " (" + name + ")"
 	}
-	number := func(n int64) string { return where(strconv.FormatInt(n, 10)) }
+	number := func(n int64) string { return where(grouped(n)) }
 	left := span{units - sold.most, units - sold.least}
 	sum := s.Current + s.Held + s.Sold
 	lowest := min(s.Initial, s.Current, s.Held, s.Sold)
 	r.check(s.Initial == units, ruleInitial, units, number(s.Initial))
-	r.check(sum == s.Initial, ruleSum, s.Initial, where(fmt.Sprintf("%d + %d + %d = %d", s.Current, s.Held, s.Sold, sum)))
+	r.check(sum == s.Initial, ruleSum, s.Initial, where(fmt.Sprintf("%s = %s", s.parts(), grouped(sum))))
 	r.check(lowest >= 0, ruleNegative, 0, number(lowest))
-	r.check(sold.least <= units, ruleOversold, fmt.Sprintf("at most %d", units), number(sold.least))
+	r.check(sold.least <= units, ruleOversold, "at most "+grouped(units), number(sold.least))
 	r.check(sold.has(s.Sold), ruleSold, sold, number(s.Sold))
 	r.check(s.Held == 0, ruleHeld, 0, number(s.Held))
 	r.check(left.has(s.Current), ruleCurrent, left, number(s.Current))
 	r.check(soldOut == 0 || placed.most >= units, ruleUndersold,
-		"0 left after a sold_out", where(fmt.Sprintf("%d left after %d sold_out", units-placed.most, soldOut)))
+		"0 left after a sold_out", where(fmt.Sprintf("%s left after %s sold_out", grouped(units-placed.most), grouped(soldOut))))
 }
 
 // reasonsText lists what was counted, by name.
 func reasonsText(reasons map[string]int64) string {
 	parts := make([]string, 0, len(reasons))
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-		parts = append(parts, fmt.Sprintf("%s %d", reason, reasons[reason]))
+		parts = append(parts, reason+" "+grouped(reasons[reason]))
 	}
 	if len(parts) == 0 {
 		return "none"
