@@ -16,6 +16,7 @@ func TestAnswersThatAreNoneAreNoBreach(t *testing.T) {
 	for path, said := range map[string]string{
 		"/inventory/":           "GET /inventory: status 200, but no stock in the answer",
 		"/orders/admin/metrics": "GET /orders/admin/metrics: status 200, but no counts in the answer",
+		"/orders/user/":         "GET /orders/user: status 200, but no list in the answer",
 	} {
 		s := &shop{answer: func(_ *shop, ctx *fasthttp.RequestCtx) bool {
 			if !ctx.IsGet() || !strings.HasPrefix(string(ctx.Path()), path) {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -85,6 +86,13 @@ func (c *conn) send(path, token string) (reply, error) {
 		doc = nil
 	}
 	return reply{status: c.answer.StatusCode(), doc: doc}, nil
+}
+
+// nextPage returns the query of the page after the one that was answered last, and whether there is one (RFC 8288).
+func (c *conn) nextPage() (query string, more bool) {
+	link, _, more := strings.Cut(string(c.answer.Header.Peek(fasthttp.HeaderLink)), `>; rel="next"`)
+	_, query, found := strings.Cut(link, "?")
+	return "?" + query, more && found
 }
 
 func (c *conn) close() { c.host.CloseIdleConnections() }

@@ -2,15 +2,21 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fastjson"
 )
 
-// listLimit is how many orders of a buyer are looked at.
-const listLimit = 100
+const (
+	// listLimit is how many orders of a buyer are asked for at once.
+	listLimit = 100
+	// maxListPages bounds the pages of one buyer's list; beyond them nothing is said of it.
+	maxListPages = 100
+)
 
 // emptyHanded returns some buyers who were refused and surely got nothing.
 func (s *sale) emptyHanded() []int64 {
@@ -68,24 +74,49 @@ func choose(orders []order, seed uint64) []order {
 // checkList returns what is wrong with a buyer's list; "" = nothing.
 func (s *sale) checkList(c *conn, buyer int64, want string) (string, error) {
 	user := s.book.user(buyer)
-	answer, err := c.get(fmt.Sprintf("/orders/user/%s?limit=%d", user, listLimit))
-	if err == nil {
-		err = expect(answer, fasthttp.StatusOK, "GET /orders/user")
-	}
+	list, err := s.listOf(c, user, want)
 	if err != nil {
 		return "", fmt.Errorf("orders of %s: %w", user, err)
 	}
-	var ids []string
-	list, _ := answer.doc.Array() // no list has no orders
-	for _, o := range list {
-		ids = append(ids, string(o.GetStringBytes("orderId")))
-	}
+	n := len(list.ids)
 	alone := s.scenario.once || s.comeOnce()
 	switch {
-	case want != "" && !slices.Contains(ids, want):
+	case want != "" && !list.more && !slices.Contains(list.ids, want):
 		return user + " has not " + want, nil
-	case want != "" && alone && len(ids) > 1, want == "" && len(ids) > 0:
-		return fmt.Sprintf("%s has %d orders, such as %s", user, len(ids), ids[0]), nil
+	case want != "" && alone && n > 1, want == "" && n > 0:
+		return fmt.Sprintf("%s has %s orders, such as %s", user, grouped(int64(n)), list.ids[0]), nil
 	}
 	return "", nil
+}
+
+// buyerList is what is known of a buyer's list.
+type buyerList struct {
+	ids  []string // of orders, as they come
+	more bool     // there are others, which were not read
+}
+
+var errNoList = errors.New("GET /orders/user: status 200, but no list in the answer")
+
+// listOf reads a buyer's list page by page, until an order that is wanted is there; "" = none is.
+func (s *sale) listOf(c *conn, user, want string) (list buyerList, err error) {
+	query := fmt.Sprintf("?limit=%d", listLimit)
+	for range maxListPages {
+		answer, err := c.get("/orders/user/" + user + query)
+		if err == nil {
+			err = expect(answer, fasthttp.StatusOK, "GET /orders/user")
+		}
+		if err != nil {
+			return list, err
+		}
+		if answer.doc == nil || answer.doc.Type() != fastjson.TypeArray {
+			return list, errNoList
+		}
+		for _, o := range answer.doc.GetArray() {
+			list.ids = append(list.ids, string(o.GetStringBytes("orderId")))
+		}
+		if query, list.more = c.nextPage(); !list.more || slices.Contains(list.ids, want) {
+			return list, nil
+		}
+	}
+	return list, nil
 }

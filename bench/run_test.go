@@ -204,3 +204,16 @@ func TestDefaults(t *testing.T) {
 	assert.EqualValues(t, 5000, o.Visits)
 	assert.EqualValues(t, 1000, o.Units)
 }
+
+// TestListsOfBuyersWhoComeAgainAndAgain: an order that is on a later page of its buyer's list is there.
+func TestListsOfBuyersWhoComeAgainAndAgain(t *testing.T) {
+	s := &shop{onOrder: func(s *shop, ctx *fasthttp.RequestCtx, _ int) bool {
+		accept(ctx, s.place())
+		return true
+	}}
+	o := small(s.open(t))
+	o.Buyers, o.Visits, o.Units = 2, 5*listLimit, 5*listLimit
+	report, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.True(t, report.Proven)
+}

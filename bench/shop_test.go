@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -259,7 +260,13 @@ func (s *shop) list(ctx *fasthttp.RequestCtx, user string) {
 	if s.onList != nil {
 		list = s.onList(user, list)
 	}
-	reply200(ctx, list)
+	slices.SortFunc(list, func(a, b shopOrder) int { return strings.Compare(a.OrderID, b.OrderID) })
+	limit, from := ctx.QueryArgs().GetUintOrZero("limit"), ctx.QueryArgs().GetUintOrZero("cursor")
+	if end := from + limit; limit > 0 && end < len(list) {
+		ctx.Response.Header.Set("Link", fmt.Sprintf(`<%s?limit=%d&cursor=%d>; rel="next"`, ctx.Path(), limit, end))
+		list = list[:end]
+	}
+	reply200(ctx, list[from:])
 }
 
 func (s *shop) show(ctx *fasthttp.RequestCtx, id string) {
