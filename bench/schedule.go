@@ -6,8 +6,8 @@ import "fmt"
 const (
 	// maxDroppedShare of the visits may be dropped.
 	maxDroppedShare = 0.01
-	// maxLateShare of the latency, both at p99, may be that visits were begun late.
-	maxLateShare = 0.5
+	// MaxLateShare of the latency, both at p99, may be that visits were begun late.
+	MaxLateShare = 0.5
 )
 
 // Overrun says by how much an open loop did not keep its schedule, so that its figures are about the bench; "" = it did, or
@@ -20,7 +20,7 @@ func (r *Report) Overrun() string {
 	switch late, took := r.Late.P99Us, r.Latency.P99Us; {
 	case float64(r.Late.Dropped) > maxDroppedShare*float64(due):
 		return fmt.Sprintf("%s of %s visits were dropped", grouped(r.Late.Dropped), grouped(due))
-	case float64(late) > maxLateShare*float64(took):
+	case float64(late) > MaxLateShare*float64(took):
 		return fmt.Sprintf("visits were begun up to %s ms late, of %s ms that orders took (p99)", milliseconds(late), milliseconds(took))
 	}
 	return ""

@@ -152,6 +152,7 @@ func TestCompare(t *testing.T) {
 		assert.GreaterOrEqual(t, row.P99Us, row.P50Us, row.Name)
 		assert.Len(t, row.Rates, 2)
 		assert.Zero(t, row.Failed, row.Name)
+		assert.Zero(t, row.LateP99Us, "there is no schedule to be late on")
 	}
 	assert.InDelta(t, 1, floor.OfFloor, 1e-9)
 	assert.False(t, floor.SoldExactly, "it sells nothing")
@@ -203,6 +204,8 @@ func TestCompareAtARate(t *testing.T) {
 	for _, row := range report.Rows {
 		assert.Less(t, row.AcceptedPerSecond, 250.0, row.Name)
 		assert.Positive(t, row.P99TimesFloor, row.Name)
+		assert.Positive(t, row.LateP99Us, row.Name)
+		assert.LessOrEqual(t, row.LateP99Us, row.P99Us, "%s: it is part of the latency", row.Name)
 	}
 	assert.InDelta(t, 1, report.Rows[0].P99TimesFloor, 1e-9)
 	assert.True(t, report.Rows[1].SoldExactly, report.Rows[1].Wrong)
@@ -305,13 +308,17 @@ func TestTable(t *testing.T) {
 	for i, times := range []float64{1, 2.91, 3.69, 610.6} {
 		paced.Rows[i].AcceptedPerSecond, paced.Rows[i].P99TimesFloor = 15_000, times
 	}
+	paced.Rows[1].LateP99Us = 2200 // half of it is the service's
 	paced.Rows[3].AcceptedPerSecond, paced.Rows[3].Dropped = 350, 70_000
+	late := paced
+	late.Rows = append([]Row{}, paced.Rows...)
+	late.Rows[1].LateP99Us = 2201
 	alone := report
 	alone.Rows = report.Rows[:2]
 	slow := paced
 	slow.Rows = append([]Row{}, paced.Rows...)
 	slow.Rows[1].AcceptedPerSecond = 14_000
-	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "stopped": stopped, "fewer": fewer, "alone": alone, "paced": paced, "slow": slow} {
+	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "stopped": stopped, "fewer": fewer, "alone": alone, "paced": paced, "late": late, "slow": slow} {
 		t.Run(name, func(t *testing.T) {
 			var page strings.Builder
 			require.NoError(t, r.WriteTable(&page))

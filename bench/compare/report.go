@@ -31,6 +31,7 @@ type Row struct {
 	P50Us             int64     `json:"p50Us"`
 	P99Us             int64     `json:"p99Us"`
 	P99TimesFloor     float64   `json:"p99TimesFloor"`
+	LateP99Us         int64     `json:"lateP99Us"` // by how much orders were begun late, where there is a schedule: part of the latencies
 	OfFloor           float64   `json:"ofFloor"`
 	EngineTimes       float64   `json:"engineTimes"` // how many times as much the engine accepts
 	Failed            int64     `json:"failed"`      // requests of all rounds, neither accepted nor refused
@@ -55,11 +56,12 @@ func (c *comparison) report() Report {
 	for i, e := range c.entries {
 		row := Row{
 			Name: e.contender.Name(), Role: roleOf(i), Failed: e.failed, SoldExactly: e.soldOut && len(e.wrong) == 0,
-			Wrong:   append([]string{}, e.wrong...),
-			Dropped: e.dropped,
-			P50Us:   int64(median(e.each(func(r round) float64 { return float64(r.p50Us) }))),
-			P99Us:   int64(median(e.p99s())),
-			Rates:   e.rates(),
+			Wrong:     append([]string{}, e.wrong...),
+			Dropped:   e.dropped,
+			P50Us:     int64(median(e.each(func(r round) float64 { return float64(r.p50Us) }))),
+			P99Us:     int64(median(e.p99s())),
+			LateP99Us: int64(median(e.each(func(r round) float64 { return float64(r.lateUs) }))),
+			Rates:     e.rates(),
 		}
 		row.P99TimesFloor = medianRatio(e.p99s(), c.entries[0].p99s())
 		row.AcceptedPerSecond = median(row.Rates)
@@ -169,8 +171,14 @@ func (r *Report) verdictOnLatency(engine *Row) string {
 	if engine.Dropped > 0 || engine.AcceptedPerSecond < keptUp*r.Rate {
 		return fmt.Sprintf("the engine did not keep up with %.0f a second: %.0f accepted", r.Rate, engine.AcceptedPerSecond)
 	}
-	return fmt.Sprintf("at %.0f a second the engine's p99 is %s × the floor's", r.Rate, figure(engine.P99TimesFloor))
+	verdict := fmt.Sprintf("at %.0f a second the engine's p99 is %s × the floor's", r.Rate, figure(engine.P99TimesFloor))
+	if float64(engine.LateP99Us) > bench.MaxLateShare*float64(engine.P99Us) {
+		verdict += fmt.Sprintf("; but its orders were begun up to %s ms late (p99): the machine is too small for both", milliseconds(engine.LateP99Us))
+	}
+	return verdict
 }
+
+func milliseconds(us int64) string { return fmt.Sprintf("%.2f", float64(us)/1000) }
 
 // figure writes a ratio with as many digits as say something.
 func figure(ratio float64) string {
@@ -219,10 +227,10 @@ func (r *Report) figures() string {
 	t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "of the floor", "engine is ×", "failed", "sold exactly"})
 	if r.Rate > 0 {
 		t.ResetHeaders()
-		t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "p99 ÷ floor's", "dropped", "failed", "sold exactly"})
+		t.AppendHeader(table.Row{"", "accepted/s", "p50 ms", "p99 ms", "p99 ÷ floor's", "begun late, p99 ms", "dropped", "failed", "sold exactly"})
 	}
 	var configs []table.ColumnConfig
-	for number := 2; number <= 8; number++ {
+	for number := 2; number <= 9; number++ {
 		configs = append(configs, table.ColumnConfig{Number: number, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(configs)
@@ -233,12 +241,9 @@ func (r *Report) figures() string {
 }
 
 func (row *Row) cells(scheduled bool) table.Row {
-	ratio, beside, exactly := figure(row.OfFloor), "", "NO"
-	switch {
-	case scheduled:
-		ratio, beside = figure(row.P99TimesFloor), fmt.Sprint(row.Dropped)
-	case row.compared():
-		beside = figure(row.EngineTimes)
+	times, exactly := "", "NO"
+	if row.compared() {
+		times = figure(row.EngineTimes)
 	}
 	switch {
 	case row.Role == RoleFloor:
@@ -246,10 +251,13 @@ func (row *Row) cells(scheduled bool) table.Row {
 	case row.SoldExactly:
 		exactly = "yes"
 	}
-	return table.Row{
-		row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), fmt.Sprintf("%.2f", float64(row.P50Us)/1000),
-		fmt.Sprintf("%.2f", float64(row.P99Us)/1000), ratio, beside, row.Failed, exactly,
+	cells := table.Row{row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), milliseconds(row.P50Us), milliseconds(row.P99Us)}
+	if scheduled {
+		cells = append(cells, figure(row.P99TimesFloor), milliseconds(row.LateP99Us), row.Dropped)
+	} else {
+		cells = append(cells, figure(row.OfFloor), times)
 	}
+	return append(cells, row.Failed, exactly)
 }
 
 // barWidth is that of the longest bar, in characters.
