@@ -173,7 +173,7 @@ func (r *Report) verdictOnLatency(engine *Row) string {
 	}
 	verdict := fmt.Sprintf("at %.0f a second the engine's p99 is %s × the floor's", r.Rate, figure(engine.P99TimesFloor))
 	if float64(engine.LateP99Us) > bench.MaxLateShare*float64(engine.P99Us) {
-		verdict += fmt.Sprintf("; but its orders were begun up to %s ms late (p99): the machine is too small for both", milliseconds(engine.LateP99Us))
+		verdict += fmt.Sprintf("; but its orders were begun up to %s ms late (p99): too few connections, or too small a machine for both", milliseconds(engine.LateP99Us))
 	}
 	return verdict
 }
