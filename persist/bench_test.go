@@ -55,6 +55,17 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitOne is what a transaction costs beside its rows, when the drain keeps up with orders that come one by one.
+func BenchmarkCommitOne(b *testing.B) {
+	pool := ledger(b, 1<<40)
+	conn, at := connOf(b, pool), positionOf(b, pool)
+	for i := 0; b.Loop(); i++ {
+		var err error
+		at, err = commit(context.Background(), conn, 0, at, []engine.Entry{entryOf(uint64(i+1), 1)})
+		require.NoError(b, err)
+	}
+}
+
 // BenchmarkCommitChanges is what a hold that is confirmed costs the drain and Postgres, first as a hold, then as its change.
 // Every fourth of the holds made is confirmed in each of four transactions: buyers don't come back in the order they came.
 func BenchmarkCommitChanges(b *testing.B) {

@@ -43,15 +43,15 @@ func (c *canceller) call(ctx context.Context, network, address string) (net.Conn
 	return c.dial(ctx, network, address)
 }
 
-// commitUncancelled commits a transaction of a connection of Connect. Where ctx ends first the connection is closed, and
-// Postgres decides in its own time whether there was a commit.
-func commitUncancelled(ctx context.Context, conn *pgx.Conn, tx pgx.Tx) error {
+// uncancelled runs what commits a transaction of a connection of Connect. Where its context ends first the connection is
+// closed, and Postgres decides in its own time whether there was a commit.
+func uncancelled(conn *pgx.Conn, commit func() error) error {
 	c, ok := conn.PgConn().CustomData()[cancellerKey].(*canceller)
 	if !ok {
-		return tx.Commit(ctx)
+		return commit()
 	}
 	c.committing.Store(true)
-	err := tx.Commit(ctx)
+	err := commit()
 	if !conn.IsClosed() {
 		c.committing.Store(false)
 	}

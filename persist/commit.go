@@ -89,29 +89,30 @@ type ledgerTx struct {
 	atOnce    map[changeKey]bool        // of the changes that the batch brings: in force in the ledger already
 }
 
+// commitOnce takes three round trips where all orders are new: what Postgres does for a question is little beside what it
+// costs to wake it for one.
 func commitOnce(ctx context.Context, conn *pgx.Conn, partition int, from position, b batch, careful bool) (position, error) {
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return from, fmt.Errorf("commit: %w", err)
-	}
-	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	t := &ledgerTx{Tx: tx, partition: partition, from: from, batch: b, careful: careful}
-	if err := t.lock(ctx); err != nil {
+	t := &ledgerTx{partition: partition, from: from, batch: b, careful: careful}
+	defer t.abandon(ctx)
+	if err := t.begin(ctx, conn); err != nil {
 		return from, err
 	}
 	v, err := t.write(ctx)
 	if err != nil {
 		return from, err
 	}
-	to, err := t.finish(ctx, &v)
-	if err != nil {
-		return from, err
-	}
-	if err := commitUncancelled(ctx, conn, tx); err != nil {
-		return from, fmt.Errorf("commit: %w", err)
-	}
-	return to, nil
+	return t.commit(ctx, &v)
 }
+
+// abandon rolls back what was begun and not committed.
+func (t *ledgerTx) abandon(ctx context.Context) {
+	if t.Tx != nil && t.Conn().PgConn().TxStatus() != idle {
+		_ = t.Rollback(ctx) // where that fails pgx closes the connection, and Postgres rolls back
+	}
+}
+
+// idle is the status of a connection without a transaction, as the protocol calls it.
+const idle = 'I'
 
 // moveSequence is the first statement of every transaction that brings orders: the compare-and-set that lets one
 // drainer commit an entry, once.
@@ -139,9 +140,10 @@ const selectChanges = `
 SELECT product_id, number, at_once
   FROM stock_changes JOIN unnest($1::text[], $2::bigint[]) AS c (product_id, number) USING (product_id, number)`
 
-// lock moves the position and locks and reads the rows that the batch concerns, in one round trip.
-func (t *ledgerTx) lock(ctx context.Context) error {
+// begin begins the transaction, moves the position and locks and reads the rows that the batch concerns, in one round trip.
+func (t *ledgerTx) begin(ctx context.Context, conn *pgx.Conn) error {
 	queue := &pgx.Batch{}
+	queue.BeginTx(pgx.TxOptions{})
 	queue.Queue(moveSequence, t.partition, t.from.epoch.Number, t.batch.first-1, t.batch.last, t.batch.logged,
 		t.from.epoch.Namespace, t.from.epoch.Replid, orNil(t.batch.loggedAt)).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != 1 {
@@ -160,8 +162,10 @@ func (t *ledgerTx) lock(ctx context.Context) error {
 		t.atOnce = make(map[changeKey]bool)
 		queue.Queue(selectChanges, products, numbers).Query(t.readChanges)
 	}
-	if err := t.SendBatch(ctx, queue).Close(); err != nil {
-		return fmt.Errorf("lock: %w", err)
+	begun := conn.SendBatch(ctx, queue)
+	t.Tx = begun.Tx()
+	if err := begun.Close(); err != nil {
+		return fmt.Errorf("begin: %w", err)
 	}
 	return nil
 }

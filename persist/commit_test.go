@@ -101,10 +101,8 @@ func TestADrainerFrozenInItsTransactionCommitsNothing(t *testing.T) {
 	at := positionOf(t, pool)
 	entries := []engine.Entry{entryOf(1, 3)}
 
-	frozen, err := connOf(t, pool).Begin(t.Context())
-	require.NoError(t, err)
-	zombie := &ledgerTx{Tx: frozen, partition: 0, from: at, batch: fold(entries)}
-	require.NoError(t, zombie.lock(t.Context()))
+	zombie := &ledgerTx{partition: 0, from: at, batch: fold(entries)}
+	require.NoError(t, zombie.begin(t.Context(), connOf(t, pool)))
 
 	// Another drainer takes over: it waits for the row, and Postgres ends the frozen transaction.
 	done := make(chan error, 1)
@@ -117,7 +115,7 @@ func TestADrainerFrozenInItsTransactionCommitsNothing(t *testing.T) {
 	require.NoError(t, <-done)
 
 	v := judge(zombie.batch, zombie.products, zombie.old)
-	_, err = zombie.finish(t.Context(), &v)
+	_, err := zombie.commit(t.Context(), &v)
 	require.Error(t, err, "the thawed drainer finds its transaction gone")
 	require.EqualValues(t, 3, count(t, pool, `SELECT count(*) FROM orders`))
 	require.EqualValues(t, 3, count(t, pool, `SELECT sold FROM products`))

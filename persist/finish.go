@@ -40,9 +40,9 @@ UPDATE partitions
 
 const announce = `SELECT pg_notify($1, $2)`
 
-// finish moves the counters, records what became of changes and dead letters, and announces the position after the
-// batch, which it returns.
-func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
+// commit moves the counters, records what became of changes and dead letters, announces the position after the batch, which
+// it returns, and commits, in one round trip.
+func (t *ledgerTx) commit(ctx context.Context, v *verdict) (position, error) {
 	to := t.from
 	to.sequence = t.batch.last
 	to.orders += t.batch.logged
@@ -69,8 +69,9 @@ func (t *ledgerTx) finish(ctx context.Context, v *verdict) (position, error) {
 			moved[engine.StatusCancelled], moved[engine.StatusExpired], moved[engine.StatusFailed], n, reason)
 	}
 	queue.Queue(announce, watermarkChannel, announcement(t.partition, to.watermark()))
-	if err := t.SendBatch(ctx, queue).Close(); err != nil {
-		return t.from, fmt.Errorf("finish: %w", err)
+	queue.Queue(`COMMIT`) // after a statement that fails Postgres skips the rest, and this with it
+	if err := uncancelled(t.Conn(), func() error { return t.SendBatch(ctx, queue).Close() }); err != nil {
+		return t.from, fmt.Errorf("commit: %w", err)
 	}
 	return to, nil
 }
