@@ -108,13 +108,13 @@ func (o *Options) check() error {
 	case len(o.Product) > maxProductLen || !productRule.MatchString(o.Product):
 		return fmt.Errorf("%w: product %q is not up to %d of %s", ErrOptions, o.Product, maxProductLen, productRule)
 	case o.Buyers < 0 || o.Buyers > maxBuyers:
-		return fmt.Errorf("%w: buyers: from 0 to %d", ErrOptions, maxBuyers)
+		return fmt.Errorf("%w: --buyers: from 1 to %s", ErrOptions, grouped(maxBuyers))
 	case o.Units < 0 || o.Units > maxUnits:
-		return fmt.Errorf("%w: units: from 0 to %d", ErrOptions, int64(maxUnits))
+		return fmt.Errorf("%w: --units: from 1 to %s", ErrOptions, grouped(maxUnits))
 	case o.Products < 0 || o.Products > maxProducts:
-		return fmt.Errorf("%w: products: from 0 to %d", ErrOptions, maxProducts)
+		return fmt.Errorf("%w: --products: from 1 to %s", ErrOptions, grouped(maxProducts))
 	case o.HoldSeconds < 0:
-		return fmt.Errorf("%w: hold seconds below 0", ErrOptions)
+		return fmt.Errorf("%w: --hold-seconds: below 0", ErrOptions)
 	case !durabilityRule.MatchString(o.Durability):
 		return fmt.Errorf("%w: durability %q is not a word", ErrOptions, o.Durability)
 	case !tokenRule.MatchString(o.Token) || !tokenRule.MatchString(o.AdminToken):

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,29 @@ const selectSums = `
 SELECT (SELECT coalesce(sum(sold), 0)::bigint FROM products WHERE id = ANY($1)),
        (SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE product_id = ANY($1) AND status = 'confirmed'),
        (SELECT count(*) FROM dead_letters WHERE product_id = ANY($1))`
+
+var errOtherLedger = errors.New("--rows: the products of this sale are not in the database at DATABASE_URL: it is another service's")
+
+// findInLedger fails where the rows could not be read after the sale, or are those of another service. There is nothing to
+// find where none are to be read.
+func (s *sale) findInLedger(ctx context.Context, products []string) error {
+	if s.DatabaseURL == "" {
+		return nil
+	}
+	db, err := pgx.Connect(ctx, s.DatabaseURL)
+	if err != nil {
+		return fmt.Errorf("--rows: ledger: %w", err)
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
+	found := 0
+	if err := db.QueryRow(ctx, `SELECT count(*) FROM products WHERE id = ANY($1)`, products).Scan(&found); err != nil {
+		return fmt.Errorf("--rows: products of the ledger: %w", err)
+	}
+	if found < len(products) {
+		return errOtherLedger
+	}
+	return nil
+}
 
 // checkRows reads the ledger itself, once all orders are there. It holds each row against what buyers were told, in memory
 // of 9 bytes an order, beside the 8 of its id.

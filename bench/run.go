@@ -126,7 +126,7 @@ func (s *sale) run(ctx context.Context) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	if err := s.makeProducts(ctx); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return report, err
 	}
 	if s.Environment.Apart {
@@ -166,6 +166,20 @@ func (s *sale) attack() (*load.Run, error) {
 		Connections: s.Connections, Rate: s.Rate, Warmup: s.Warmup, Duration: s.Duration, Visits: s.Visits,
 		Timeout: s.Timeout, Ops: s.scenario.ops,
 	}, s.scenario.script(s, maker))
+}
+
+// prepare puts everything on sale, once it is clear that orders can be asked for and rows can be read.
+func (s *sale) prepare(ctx context.Context) error {
+	if err := s.findInLedger(ctx, nil); err != nil {
+		return err
+	}
+	if err := s.probe(); err != nil {
+		return err
+	}
+	if err := s.makeProducts(ctx); err != nil {
+		return err
+	}
+	return s.findInLedger(ctx, s.products)
 }
 
 // makeProducts puts everything on sale.

@@ -1,6 +1,10 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+
+	"flashsale/bench/load"
+)
 
 // An open loop is about the service while the bench keeps its schedule. Beyond these bounds its figures are about the bench.
 const (
@@ -26,8 +30,21 @@ func (r *Report) Overrun() string {
 	return ""
 }
 
+// unmeasured is true where the warm-up took all that came.
+func (r *Report) unmeasured() bool {
+	measured := int64(0)
+	for i := range r.Ops {
+		op := &r.Ops[i]
+		measured += op.Accepted + load.Total(op.Refused) + load.Total(op.Failed)
+	}
+	return measured == 0
+}
+
 // caveat is what the verdict says of that.
 func (r *Report) caveat() string {
+	if r.unmeasured() {
+		return "; nothing was measured: all came during the warm-up"
+	}
 	if r.Overrun() == "" {
 		return ""
 	}

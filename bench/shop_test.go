@@ -145,8 +145,12 @@ func (s *shop) create(ctx *fasthttp.RequestCtx) {
 
 func (s *shop) order(ctx *fasthttp.RequestCtx) {
 	s.wanted = shopRequest{}
-	if err := json.Unmarshal(ctx.PostBody(), &s.wanted); err != nil || s.stocks[s.wanted.ProductID] == nil || s.wanted.Quantity != 1 {
+	if err := json.Unmarshal(ctx.PostBody(), &s.wanted); err != nil || s.wanted.Quantity != 1 {
 		refuse(ctx, 400, "invalid_request", "")
+		return
+	}
+	if s.stocks[s.wanted.ProductID] == nil {
+		refuse(ctx, 404, "not_found", "")
 		return
 	}
 	s.arrived++

@@ -153,6 +153,9 @@ func (r *Report) Explained() (lines []string) {
 
 // reasons is why nothing was accepted, with the service's words.
 func (r *Report) reasons() string {
+	if r.unmeasured() {
+		return "nothing was answered in the time that is measured"
+	}
 	all := maps.Clone(r.Failed)
 	addAll(all, r.Refused)
 	if lines := r.Explained(); len(lines) > 0 {

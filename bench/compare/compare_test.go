@@ -269,12 +269,12 @@ func TestAudit(t *testing.T) {
 func TestOptionsThatCannotBe(t *testing.T) {
 	who := &fronted{name: "nobody"}
 	for name, o := range map[string]Options{
-		"nobody to compare":   {},
-		"101 rounds":          {Engine: who, Rounds: 101},
-		"a rate of -1":        {Engine: who, Rate: -1},
-		"a round may take":    {Engine: who, Duration: time.Hour},
-		"2000000 units":       {Engine: who, Units: 2_000_000},
-		"bench options: conn": {Engine: who, Connections: 100_000},
+		"nobody to compare":     {},
+		"101 rounds":            {Engine: who, Rounds: 101},
+		"a rate of -1":          {Engine: who, Rate: -1},
+		"a round may take":      {Engine: who, Duration: time.Hour},
+		"2000000 units":         {Engine: who, Units: 2_000_000},
+		"bench options: --conn": {Engine: who, Connections: 100_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Run(t.Context(), o)

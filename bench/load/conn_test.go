@@ -175,8 +175,10 @@ func TestTargets(t *testing.T) {
 			assert.Equal(t, want, got)
 		})
 	}
-	for _, wrong := range []string{"", "127.0.0.1:3000", "ftp://shop", "http://", "http://a:b@shop", "http://shop:x"} {
+	for _, wrong := range []string{"", "127.0.0.1:3000", "ftp://shop", "http://", "http://a:b@shop", "http://shop:x", "http://shop/?a=b", "http://shop/?", "http://shop#a"} {
 		_, err := ParseTarget(wrong)
 		require.ErrorIs(t, err, ErrOptions, wrong)
+		require.ErrorContains(t, err, "--target: ", wrong)
+		require.ErrorContains(t, err, "http://host:port", wrong)
 	}
 }

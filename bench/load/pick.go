@@ -54,6 +54,9 @@ func (s *Shuffle) network(n uint64) uint64 {
 // maxPicks bounds the choices of a [Picker]; each takes 8 bytes.
 const maxPicks = 1_000_000
 
+// maxExponent is far beyond any shop's: nearly all want the first.
+const maxExponent = 10
+
 // Picker chooses one of several for every number, by chance that the seed decides.
 type Picker struct {
 	seed       uint64
@@ -65,8 +68,11 @@ type Picker struct {
 // (Zipf): 0 = all alike, about 1 = as articles of a shop are wanted.
 func NewPicker(length int, exponent float64, seed uint64) (Picker, error) {
 	p := Picker{seed: seed, length: length}
-	if length < 1 || length > maxPicks || exponent < 0 || exponent > 10 || math.IsNaN(exponent) {
-		return p, fmt.Errorf("%w: choose among 1 to %d by an exponent from 0 to 10", ErrOptions, maxPicks)
+	if length < 1 || length > maxPicks {
+		return p, fmt.Errorf("%w: choose among 1 to %d", ErrOptions, maxPicks)
+	}
+	if exponent < 0 || exponent > maxExponent || math.IsNaN(exponent) {
+		return p, fmt.Errorf("%w: --zipf: from 0 to %d", ErrOptions, maxExponent)
 	}
 	if exponent == 0 {
 		return p, nil

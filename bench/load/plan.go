@@ -23,7 +23,10 @@ const (
 
 	maxConnections = 10_000
 	maxRate        = 10_000_000
+	minRate        = 0.001
+	maxVisits      = 1_000_000_000_000
 	maxDuration    = 24 * time.Hour
+	maxSchedule    = 365 * maxDuration // of visits without a Duration
 	maxOps         = 16
 )
 
@@ -41,17 +44,24 @@ func (p *Plan) withDefaults() Plan {
 	return full
 }
 
+// inTime is false where a schedule of visits alone would not end.
+func (p *Plan) inTime() bool {
+	return p.Rate == 0 || p.Duration > 0 || float64(p.Visits) <= p.Rate*maxSchedule.Seconds()
+}
+
 func (p *Plan) check() error {
 	for _, r := range []struct {
 		fine bool
 		rule string
 	}{
-		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("connections: from 1 to %d", maxConnections)},
-		{p.Rate >= 0 && p.Rate <= maxRate, fmt.Sprintf("rate: from 0 to %d a second", maxRate)},
-		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("warm-up: from 0 to %s", maxDuration)},
-		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("duration: from 0 to %s", maxDuration)},
-		{p.Timeout > 0 && p.Timeout <= maxDuration, fmt.Sprintf("timeout: from 0 to %s", maxDuration)},
-		{p.Visits >= 0 && p.Duration+time.Duration(p.Visits) > 0, "a duration or a number of visits is needed"},
+		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("--connections: from 1 to %d", maxConnections)},
+		{p.Rate == 0 || p.Rate >= minRate && p.Rate <= maxRate, fmt.Sprintf("--rate: from %g to %d a second", minRate, maxRate)},
+		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("--warmup: from 0 to %s", maxDuration)},
+		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("--duration: up to %s", maxDuration)},
+		{p.Timeout > 0 && p.Timeout <= maxDuration, fmt.Sprintf("--timeout: up to %s", maxDuration)},
+		{p.Visits >= 0 && p.Visits <= maxVisits, fmt.Sprintf("--visits: from 1 to %d", int64(maxVisits))},
+		{p.Visits > 0 || p.Duration > 0, "a duration or a number of visits is needed"},
+		{p.inTime(), fmt.Sprintf("--rate: so many visits would take longer than %s", maxSchedule)},
 		{len(p.Ops) <= maxOps, fmt.Sprintf("operations: at most %d", maxOps)},
 	} {
 		if !r.fine {

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -207,6 +208,10 @@ func TestPlansThatCannotBe(t *testing.T) {
 		"too many connections": {Visits: 1, Connections: maxConnections + 1},
 		"no connections":       {Visits: 1, Connections: -1},
 		"too fast":             {Visits: 1, Rate: maxRate * 2},
+		"too slow":             {Duration: time.Second, Rate: 1e-300},
+		"no rate at all":       {Visits: 1, Rate: math.NaN()},
+		"too many":             {Visits: math.MaxInt64, Duration: time.Second},
+		"no end in a year":     {Visits: 100_000_000, Rate: 1},
 		"backwards":            {Visits: 1, Warmup: -time.Second},
 		"too long":             {Duration: maxDuration + 1},
 		"too many operations":  {Visits: 1, Ops: make([]string, maxOps+1)},

@@ -26,11 +26,14 @@ type Target struct {
 // ParseTarget reads a URL like http://host:port, with or without a path. An error wraps [ErrOptions].
 func ParseTarget(raw string) (Target, error) {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return Target{}, fmt.Errorf("%w: target: %w", ErrOptions, err)
+	if err != nil { // without the parser's words: they repeat the address, which may have a password
+		return Target{}, fmt.Errorf("%w: --target: it is not like http://host:port", ErrOptions)
 	}
-	if u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-		return Target{}, fmt.Errorf("%w: target %q is not like http://host:port", ErrOptions, u.Redacted())
+	if u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return Target{}, fmt.Errorf("%w: --target: %q is not like http://host:port", ErrOptions, u.Redacted())
+	}
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return Target{}, fmt.Errorf("%w: --target: %q has more than http://host:port and a path", ErrOptions, u.Redacted())
 	}
 	port := u.Port()
 	if port == "" {

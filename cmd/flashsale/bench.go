@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"flashsale/bench"
 	"flashsale/bench/page"
 )
@@ -55,7 +57,10 @@ type benchRun struct {
 var errNoTarget = errors.New("--target: say which service, or --dev for one of its own")
 
 // Run sells, and fails if one unit was oversold, undersold, lost or sold twice.
-func (b *benchRun) Run(ctx context.Context) error {
+func (b *benchRun) Run(ctx context.Context, parsed *kong.Context) error {
+	if err := b.checkFlags(parsed); err != nil {
+		return err
+	}
 	if b.Dev {
 		return b.onOwnService(ctx)
 	}

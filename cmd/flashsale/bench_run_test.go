@@ -59,11 +59,29 @@ func TestBenchRefusesNumbersThatSayNothing(t *testing.T) {
 	require.ErrorContains(t, run([]string{"bench", "run", "--target", nobody, "--ask=ledgr"}), `--ask must be one of "","fast","replicated","ledger"`)
 }
 
+// TestBenchRefusesWhatItWouldNotHeed: a figure of something else than was asked for is worse than none.
+func TestBenchRefusesWhatItWouldNotHeed(t *testing.T) {
+	t.Setenv("DURABILITY", "ledger") // for the service; nobody said it to the bench
+	for said, args := range map[string][]string{
+		"--target: --dev starts a service of its own":      {"--dev"},
+		"--hold-seconds: only --scenario holds has holds":  {"--hold-seconds=5"},
+		"the one at --target has its own; --ask goes with": {"--durability=ledger"},
+		"--partitions: it is a setting of the service":     {"--partitions=8"},
+		"--redis-host: it is a setting of the service":     {"--redis-host=redis"},
+		"--data-dir: it is a setting of the service":       {"--data-dir=data"},
+		"--database-host: it is a setting of the service":  {"--database-host=db"},
+		"--rows: ledger: ":   {"--rows", "--database-host=127.0.0.1", "--database-port=1"},
+		"connection refused": {"--scenario=holds", "--hold-seconds=5"},
+	} {
+		require.ErrorContains(t, run(append([]string{"bench", "run", "--target", nobody}, args...)), said)
+	}
+}
+
 func TestBenchWithoutASaleReportsNone(t *testing.T) {
 	shown := filepath.Join(t.TempDir(), "sale.html")
 	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--html", shown), "connection refused")
 	assert.NoFileExists(t, shown)
-	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--connections", "10001", "--json"), "connections: from 1 to 10000")
+	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--connections", "10001", "--json"), "--connections: from 1 to 10000")
 }
 
 // TestBenchChecksItsPageFirst: not after the sale, when it is too late.

@@ -43,7 +43,7 @@ const minTourScale = 0.01
 
 // Run makes the tour and fails if any proof does. What was found until then is written.
 func (b *benchTour) Run(ctx context.Context) error {
-	if b.Scale < minTourScale || b.Scale > 100 {
+	if !(b.Scale >= minTourScale && b.Scale <= 100) { // NaN is neither
 		return fmt.Errorf("--scale: from %g to 100", minTourScale) //nolint:err113 // nothing to match
 	}
 	report := tourReport{Made: time.Now().UTC()}
