@@ -25,7 +25,7 @@ func (r *Report) Overrun() string {
 	case float64(r.Late.Dropped) > maxDroppedShare*float64(due):
 		return fmt.Sprintf("%s of %s visits were dropped", grouped(r.Late.Dropped), grouped(due))
 	case float64(late) > MaxLateShare*float64(took):
-		return fmt.Sprintf("visits were begun up to %s ms late, of %s ms that orders took (p99)", milliseconds(late), milliseconds(took))
+		return fmt.Sprintf("visits were begun up to %s ms late, of %s ms that orders took (p99)", Milliseconds(late), Milliseconds(took))
 	}
 	return ""
 }

@@ -106,8 +106,8 @@ func (r *Report) row(name string, n int64, l *Latency) table.Row {
 	if l == nil || n == 0 {
 		return row
 	}
-	return append(row, milliseconds(l.P50Us), milliseconds(l.P95Us), milliseconds(l.P99Us), milliseconds(l.P999Us),
-		milliseconds(l.MaxUs))
+	return append(row, Milliseconds(l.P50Us), Milliseconds(l.P95Us), Milliseconds(l.P99Us), Milliseconds(l.P999Us),
+		Milliseconds(l.MaxUs))
 }
 
 func (r *Report) perSecond(n int64) float64 {
@@ -117,7 +117,8 @@ func (r *Report) perSecond(n int64) float64 {
 	return float64(n) / r.Seconds
 }
 
-func milliseconds(us int64) string { return fmt.Sprintf("%.2f", float64(us)/1000) }
+// Milliseconds writes microseconds as the tables show them, in ms.
+func Milliseconds(us int64) string { return fmt.Sprintf("%.2f", float64(us)/1000) }
 
 func appendReasons(t table.Writer, reasons map[string]int64) {
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
@@ -197,7 +198,7 @@ func (r *Report) loop() string {
 		return text + ", closed loop"
 	}
 	return fmt.Sprintf("%s, %s/s by schedule; begun late by p50 %s, p99 %s ms; dropped %s", text,
-		grouped(int64(r.Settings.Rate)), milliseconds(r.Late.P50Us), milliseconds(r.Late.P99Us), grouped(r.Late.Dropped))
+		grouped(int64(r.Settings.Rate)), Milliseconds(r.Late.P50Us), Milliseconds(r.Late.P99Us), grouped(r.Late.Dropped))
 }
 
 // allOf names the scope of a check on every one.

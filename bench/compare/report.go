@@ -173,12 +173,10 @@ func (r *Report) verdictOnLatency(engine *Row) string {
 	}
 	verdict := fmt.Sprintf("at %.0f a second the engine's p99 is %s × the floor's", r.Rate, figure(engine.P99TimesFloor))
 	if float64(engine.LateP99Us) > bench.MaxLateShare*float64(engine.P99Us) {
-		verdict += fmt.Sprintf("; but its orders were begun up to %s ms late (p99): too few connections, or too small a machine for both", milliseconds(engine.LateP99Us))
+		verdict += fmt.Sprintf("; but its orders were begun up to %s ms late (p99): too few connections, or too small a machine for both", bench.Milliseconds(engine.LateP99Us))
 	}
 	return verdict
 }
-
-func milliseconds(us int64) string { return fmt.Sprintf("%.2f", float64(us)/1000) }
 
 // figure writes a ratio with as many digits as say something.
 func figure(ratio float64) string {
@@ -251,9 +249,9 @@ func (row *Row) cells(scheduled bool) table.Row {
 	case row.SoldExactly:
 		exactly = "yes"
 	}
-	cells := table.Row{row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), milliseconds(row.P50Us), milliseconds(row.P99Us)}
+	cells := table.Row{row.Name, fmt.Sprintf("%.0f", row.AcceptedPerSecond), bench.Milliseconds(row.P50Us), bench.Milliseconds(row.P99Us)}
 	if scheduled {
-		cells = append(cells, figure(row.P99TimesFloor), milliseconds(row.LateP99Us), row.Dropped)
+		cells = append(cells, figure(row.P99TimesFloor), bench.Milliseconds(row.LateP99Us), row.Dropped)
 	} else {
 		cells = append(cells, figure(row.OfFloor), times)
 	}
