@@ -117,7 +117,8 @@ type round struct {
 
 func (c *comparison) run(ctx context.Context) error {
 	for n := range c.Rounds {
-		for i, e := range c.entries {
+		for _, i := range turns(len(c.entries), n) {
+			e := c.entries[i]
 			c.say("round %d of %d: %s", n+1, c.Rounds, e.contender.Name())
 			if err := c.round(ctx, e, fmt.Sprintf("%s-%d-%d", c.Product, i, n)); err != nil {
 				return fmt.Errorf("%s: %w", e.contender.Name(), err)
