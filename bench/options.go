@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"flashsale/bench/load"
@@ -103,18 +104,53 @@ func (o Options) withDefaults(s *Scenario) Options { //nolint:gocritic // once a
 	return o
 }
 
+// Check returns what [Run] would say of the options before it asks the target anything, and of all but the target: an error
+// wraps [ErrOptions] and names the flag, what was given, and what is allowed.
+func (o *Options) Check() error {
+	full, scenario, err := o.complete()
+	if err != nil {
+		return err
+	}
+	if _, err := load.NewPicker(full.Products, full.Zipf, full.Seed); err != nil {
+		return err //nolint:wrapcheck // it says what is wrong with the option
+	}
+	plan := full.plan(scenario)
+	return plan.Check() //nolint:wrapcheck // as above
+}
+
+// complete fills in what suits the scenario.
+func (o *Options) complete() (Options, *Scenario, error) {
+	scenario, known := scenarioOf(o.Scenario)
+	if !known {
+		return Options{}, nil, fmt.Errorf("%w: scenario %q is none of %s", ErrOptions, o.Scenario, strings.Join(ScenarioNames(), ", "))
+	}
+	if err := o.check(); o.Product != "" && err != nil {
+		return Options{}, nil, err
+	}
+	full := o.withDefaults(scenario)
+	err := full.check()
+	return full, scenario, err
+}
+
+// plan is the load that suits the scenario.
+func (o *Options) plan(s *Scenario) load.Plan {
+	return load.Plan{
+		Connections: o.Connections, Rate: o.Rate, Warmup: o.Warmup, Duration: o.Duration, Visits: o.Visits, Timeout: o.Timeout, Ops: s.ops,
+	}
+}
+
 func (o *Options) check() error {
 	switch {
 	case len(o.Product) > maxProductLen || !productRule.MatchString(o.Product):
 		return fmt.Errorf("%w: product %q is not up to %d of %s", ErrOptions, o.Product, maxProductLen, productRule)
 	case o.Buyers < 0 || o.Buyers > maxBuyers:
-		return fmt.Errorf("%w: --buyers: from 1 to %s", ErrOptions, grouped(maxBuyers))
+		return fmt.Errorf("%w: --buyers %d: from 1 to %d", ErrOptions, o.Buyers, maxBuyers)
 	case o.Units < 0 || o.Units > maxUnits:
-		return fmt.Errorf("%w: --units: from 1 to %s", ErrOptions, grouped(maxUnits))
+		return fmt.Errorf("%w: --units %d: from 1 to %d", ErrOptions, o.Units, int64(maxUnits))
 	case o.Products < 0 || o.Products > maxProducts:
-		return fmt.Errorf("%w: --products: from 1 to %s", ErrOptions, grouped(maxProducts))
+		return fmt.Errorf("%w: --products %d: from 1 to %d", ErrOptions, o.Products, maxProducts)
 	case o.HoldSeconds < 0:
-		return fmt.Errorf("%w: --hold-seconds: below 0", ErrOptions)
+		return fmt.Errorf("%w: --hold-seconds %d: from 1", ErrOptions, o.HoldSeconds)
 	case !durabilityRule.MatchString(o.Durability):
 		return fmt.Errorf("%w: durability %q is not a word", ErrOptions, o.Durability)
 	case !tokenRule.MatchString(o.Token) || !tokenRule.MatchString(o.AdminToken):

@@ -79,18 +79,11 @@ type sale struct {
 const decisions = 30
 
 func newSale(o Options) (*sale, error) { //nolint:gocritic // once a run
-	scenario, known := scenarioOf(o.Scenario)
-	if !known {
-		return nil, fmt.Errorf("%w: scenario %q is none of %s", ErrOptions, o.Scenario, strings.Join(ScenarioNames(), ", "))
-	}
-	if err := o.check(); o.Product != "" && err != nil {
+	full, scenario, err := o.complete()
+	if err != nil {
 		return nil, err
 	}
-	s := &sale{Options: o.withDefaults(scenario), scenario: scenario}
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	var err error
+	s := &sale{Options: full, scenario: scenario}
 	if s.target, err = load.ParseTarget(o.Target); err != nil {
 		return nil, err //nolint:wrapcheck // it says what is wrong with the option
 	}
@@ -162,10 +155,7 @@ func (s *sale) attack() (*load.Run, error) {
 		return nil, err //nolint:wrapcheck // it says what is wrong with the options
 	}
 	//nolint:wrapcheck // as above
-	return load.New(s.target, load.Plan{
-		Connections: s.Connections, Rate: s.Rate, Warmup: s.Warmup, Duration: s.Duration, Visits: s.Visits,
-		Timeout: s.Timeout, Ops: s.scenario.ops,
-	}, s.scenario.script(s, maker))
+	return load.New(s.target, s.plan(s.scenario), s.scenario.script(s, maker))
 }
 
 // prepare puts everything on sale, once it is clear that orders can be asked for and rows can be read.

@@ -175,6 +175,7 @@ func TestRushRefusesOptions(t *testing.T) {
 		"time backwards":       func(o *Options) { o.Duration = -1 },
 		"too many buyers":      func(o *Options) { o.Buyers = maxBuyers + 1 },
 		"too many units":       func(o *Options) { o.Units = maxUnits + 1 },
+		"odd shares":           func(o *Options) { o.Zipf = -1 },
 		"too many connections": func(o *Options) { o.Connections = 10_001 },
 	}
 	for name, change := range tests {
@@ -183,8 +184,12 @@ func TestRushRefusesOptions(t *testing.T) {
 			change(&o)
 			_, err := Run(t.Context(), o)
 			require.ErrorIs(t, err, ErrOptions)
+			if !strings.Contains(name, "target") {
+				require.ErrorIs(t, o.Check(), ErrOptions, "before a service is started")
+			}
 		})
 	}
+	require.NoError(t, (&Options{}).Check())
 }
 
 func TestDefaults(t *testing.T) {

@@ -59,20 +59,31 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Check returns what [Run] would say of the options, whoever competes, before anything is there to compete: an error names the
+// flag, what was given, and what is allowed.
+func (o *Options) Check() error {
+	full := o.withDefaults()
+	return full.check()
+}
+
 func (o *Options) check() error {
 	switch {
-	case o.Engine == nil:
-		return fmt.Errorf("%w: %w", ErrOptions, errNobody)
 	case o.Rounds > maxRounds:
-		return fmt.Errorf("%w: %d rounds, at most %d", ErrOptions, o.Rounds, maxRounds)
-	case o.Rate < 0:
-		return fmt.Errorf("%w: a rate of %g", ErrOptions, o.Rate)
-	case max(o.Duration, o.Warmup) > maxDuration:
-		return fmt.Errorf("%w: a round may take %s", ErrOptions, maxDuration)
+		return fmt.Errorf("%w: --rounds %d: from 1 to %d", ErrOptions, o.Rounds, maxRounds)
+	case o.Duration > maxDuration:
+		return fmt.Errorf("%w: --duration %s: up to %s", ErrOptions, o.Duration, maxDuration)
+	case o.Warmup > maxDuration:
+		return fmt.Errorf("%w: a warm-up of %s: up to %s", ErrOptions, o.Warmup, maxDuration)
 	case o.Units > maxUnits:
-		return fmt.Errorf("%w: %d units, at most %d", ErrOptions, o.Units, maxUnits)
+		return fmt.Errorf("%w: --units %d: from 1 to %d", ErrOptions, o.Units, maxUnits)
 	}
-	return nil
+	plan := o.plan()
+	return plan.Check()
+}
+
+// plan is the load of each round.
+func (o *Options) plan() load.Plan {
+	return load.Plan{Connections: o.Connections, Rate: o.Rate, Warmup: o.Warmup, Duration: o.Duration}
 }
 
 // Run has them compete. The report says what was wrong with anybody's books; an error is of something that kept the
@@ -81,6 +92,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
 		return Report{}, err
+	}
+	if o.Engine == nil {
+		return Report{}, fmt.Errorf("%w: %w", ErrOptions, errNobody)
 	}
 	c := &comparison{Options: o}
 	for _, who := range append([]Contender{floor{}, o.Engine}, o.Rivals...) {
@@ -140,8 +154,7 @@ func (c *comparison) say(format string, args ...any) {
 
 // round measures a contender once.
 func (c *comparison) round(ctx context.Context, e *entry, product string) error {
-	plan := load.Plan{Connections: c.Connections, Rate: c.Rate, Warmup: c.Warmup, Duration: c.Duration}
-	result, err := c.sell(ctx, e, product, endless, plan)
+	result, err := c.sell(ctx, e, product, endless, c.plan())
 	if err != nil {
 		return err
 	}

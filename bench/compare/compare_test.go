@@ -269,18 +269,23 @@ func TestAudit(t *testing.T) {
 func TestOptionsThatCannotBe(t *testing.T) {
 	who := &fronted{name: "nobody"}
 	for name, o := range map[string]Options{
-		"nobody to compare":     {},
-		"101 rounds":            {Engine: who, Rounds: 101},
-		"a rate of -1":          {Engine: who, Rate: -1},
-		"a round may take":      {Engine: who, Duration: time.Hour},
-		"2000000 units":         {Engine: who, Units: 2_000_000},
-		"bench options: --conn": {Engine: who, Connections: 100_000},
+		"nobody to compare":                     {},
+		"--rounds 101: from 1 to 100":           {Engine: who, Rounds: 101},
+		"--rate -1: from 0.001 to 10000000":     {Engine: who, Rate: -1},
+		"--duration 1h0m0s: up to 10m0s":        {Engine: who, Duration: time.Hour},
+		"a warm-up of 1h0m0s: up to 10m0s":      {Engine: who, Warmup: time.Hour},
+		"--units 2000000: from 1 to 1000000":    {Engine: who, Units: 2_000_000},
+		"--connections 100000: from 1 to 10000": {Engine: who, Connections: 100_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Run(t.Context(), o)
 			require.ErrorContains(t, err, name)
+			if o.Engine != nil {
+				require.ErrorContains(t, o.Check(), name)
+			}
 		})
 	}
+	require.NoError(t, (&Options{}).Check())
 }
 
 func TestTable(t *testing.T) {

@@ -174,27 +174,31 @@ func TestMeasureThatFails(t *testing.T) {
 
 func TestOptionsThatCannotBe(t *testing.T) {
 	tests := map[string]Options{
-		"batches: 0":                {Batches: []int{1, 0}},
-		"batches: 2000":             {Batches: []int{2000}},
-		"products: 0":               {Products: []int{0}},
-		"buyers: -1":                {Buyers: []int{-1}},
-		"rounds: 1000":              {Rounds: 1000},
-		"calls in flight: 65":       {InFlight: 65},
-		"backlog: -1":               {Backlog: -1},
-		`"gift" is none of`:         {Kinds: []Kind{"gift"}},
-		`"confirm" needs "hold"`:    {Kinds: []Kind{Confirm}},
-		"17 shapes, at most 16":     {Products: make17()},
-		"orders: 20000000 is not":   {Orders: 20_000_000},
-		"redis address":             {},
-		"buyers: 1000000000 is not": {Buyers: []int{1_000_000_000}},
+		"--batches 0: from 1 to 1024":                        {Batches: []int{1, 0}},
+		"--batches 2000: from 1 to 1024":                     {Batches: []int{2000}},
+		"--products 0: from 1 to 1000000":                    {Products: []int{0}},
+		"--buyers -1: from 0 to 100000000":                   {Buyers: []int{-1}},
+		"--rounds 1000: from 1 to 100":                       {Rounds: 1000},
+		"--in-flight 65: from 1 to 64":                       {InFlight: 65},
+		"--backlog -1: from 0 to 10000000":                   {Backlog: -1},
+		"--kinds gift: [sale keyed hold confirm] or several": {Kinds: []Kind{"gift"}},
+		"--kinds confirm: it needs hold too":                 {Kinds: []Kind{Confirm}},
+		"--products and --buyers have 18 values: at most 17": {Products: make17()},
+		"--orders 20000000: from 1 to 10000000":              {Orders: 20_000_000},
+		"redis address":                                      {},
+		"--buyers 1000000000: from 0 to 100000000":           {Buyers: []int{1_000_000_000}},
 	}
 	for want, o := range tests {
 		t.Run(want, func(t *testing.T) {
 			_, err := Measure(t.Context(), "no address", nil, o)
 			require.ErrorIs(t, err, ErrOptions)
 			require.ErrorContains(t, err, want)
+			if strings.HasPrefix(want, "--") {
+				require.ErrorContains(t, o.Check(), want)
+			}
 		})
 	}
+	require.NoError(t, (&Options{}).Check())
 }
 
 func make17() (values []int) {

@@ -60,29 +60,36 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Check returns what [Measure] would say of the options before it begins: an error names the flag, what was given, and what is
+// allowed.
+func (o *Options) Check() error {
+	full := o.withDefaults()
+	return full.check()
+}
+
 func (o *Options) check() error {
 	lists := []struct {
 		name        string
 		values      []int
 		least, most int
 	}{
-		{"batches", o.Batches, 1, maxBatch},
-		{"products", o.Products, 1, maxProducts},
-		{"buyers", o.Buyers, 0, maxBuyers},
-		{"orders", []int{o.Orders}, 1, maxOrders},
-		{"rounds", []int{o.Rounds}, 1, maxRounds},
-		{"calls in flight", []int{o.InFlight}, 1, maxInFlight},
-		{"backlog", []int{o.Backlog}, 0, maxOrders},
+		{"--batches", o.Batches, 1, maxBatch},
+		{"--products", o.Products, 1, maxProducts},
+		{"--buyers", o.Buyers, 0, maxBuyers},
+		{"--orders", []int{o.Orders}, 1, maxOrders},
+		{"--rounds", []int{o.Rounds}, 1, maxRounds},
+		{"--in-flight", []int{o.InFlight}, 1, maxInFlight},
+		{"--backlog", []int{o.Backlog}, 0, maxOrders},
 	}
 	for _, l := range lists {
 		for _, value := range l.values {
 			if value < l.least || value > l.most {
-				return fmt.Errorf("%w: %s: %d is not from %d to %d", ErrOptions, l.name, value, l.least, l.most)
+				return fmt.Errorf("%w: %s %d: from %d to %d", ErrOptions, l.name, value, l.least, l.most)
 			}
 		}
 	}
 	if n := len(o.shapes()); n > maxShapes {
-		return fmt.Errorf("%w: %d shapes, at most %d", ErrOptions, n, maxShapes)
+		return fmt.Errorf("%w: --products and --buyers have %d values: at most %d", ErrOptions, n+1, maxShapes+1)
 	}
 	return o.checkKinds()
 }
@@ -90,11 +97,11 @@ func (o *Options) check() error {
 func (o *Options) checkKinds() error {
 	for _, kind := range o.Kinds {
 		if !slices.Contains(Kinds(), kind) {
-			return fmt.Errorf("%w: %q is none of %v", ErrOptions, kind, Kinds())
+			return fmt.Errorf("%w: --kinds %s: %v or several of them", ErrOptions, kind, Kinds())
 		}
 	}
 	if slices.Contains(o.Kinds, Confirm) && !slices.Contains(o.Kinds, Hold) {
-		return fmt.Errorf("%w: %q needs %q before it", ErrOptions, Confirm, Hold)
+		return fmt.Errorf("%w: --kinds %s: it needs %s too", ErrOptions, Confirm, Hold)
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func NewPicker(length int, exponent float64, seed uint64) (Picker, error) {
 		return p, fmt.Errorf("%w: choose among 1 to %d", ErrOptions, maxPicks)
 	}
 	if exponent < 0 || exponent > maxExponent || math.IsNaN(exponent) {
-		return p, fmt.Errorf("%w: --zipf: from 0 to %d", ErrOptions, maxExponent)
+		return p, fmt.Errorf("%w: --zipf %g: from 0 to %d", ErrOptions, exponent, maxExponent)
 	}
 	if exponent == 0 {
 		return p, nil

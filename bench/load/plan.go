@@ -49,19 +49,26 @@ func (p *Plan) inTime() bool {
 	return p.Rate == 0 || p.Duration > 0 || float64(p.Visits) <= p.Rate*maxSchedule.Seconds()
 }
 
+// Check returns an error that wraps [ErrOptions] where the plan, with the defaults for what is not set, can't be carried out.
+// It names the flag, what was given, and what is allowed.
+func (p *Plan) Check() error {
+	full := p.withDefaults()
+	return full.check()
+}
+
 func (p *Plan) check() error {
 	for _, r := range []struct {
 		fine bool
 		rule string
 	}{
-		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("--connections: from 1 to %d", maxConnections)},
-		{p.Rate == 0 || p.Rate >= minRate && p.Rate <= maxRate, fmt.Sprintf("--rate: from %g to %d a second", minRate, maxRate)},
-		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("--warmup: from 0 to %s", maxDuration)},
-		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("--duration: up to %s", maxDuration)},
-		{p.Timeout > 0 && p.Timeout <= maxDuration, fmt.Sprintf("--timeout: up to %s", maxDuration)},
-		{p.Visits >= 0 && p.Visits <= maxVisits, fmt.Sprintf("--visits: from 1 to %d", int64(maxVisits))},
+		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("--connections %d: from 1 to %d", p.Connections, maxConnections)},
+		{p.Rate == 0 || p.Rate >= minRate && p.Rate <= maxRate, fmt.Sprintf("--rate %g: from %g to %d a second", p.Rate, minRate, maxRate)},
+		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("--warmup %s: from 0 to %s", p.Warmup, maxDuration)},
+		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("--duration %s: up to %s", p.Duration, maxDuration)},
+		{p.Timeout > 0 && p.Timeout <= maxDuration, fmt.Sprintf("--timeout %s: up to %s", p.Timeout, maxDuration)},
+		{p.Visits >= 0 && p.Visits <= maxVisits, fmt.Sprintf("--visits %d: from 1 to %d", p.Visits, int64(maxVisits))},
 		{p.Visits > 0 || p.Duration > 0, "a duration or a number of visits is needed"},
-		{p.inTime(), fmt.Sprintf("--rate: so many visits would take longer than %s", maxSchedule)},
+		{p.inTime(), fmt.Sprintf("--rate %g: %d visits would take longer than %s", p.Rate, p.Visits, maxSchedule)},
 		{len(p.Ops) <= maxOps, fmt.Sprintf("operations: at most %d", maxOps)},
 	} {
 		if !r.fine {

@@ -61,6 +61,11 @@ func (b *benchRun) Run(ctx context.Context, parsed *kong.Context) error {
 	if err := b.checkFlags(parsed); err != nil {
 		return err
 	}
+	if o := b.options(); b.Dev || b.Target != "" {
+		if err := o.Check(); err != nil {
+			return err
+		}
+	}
 	if b.Dev {
 		return b.onOwnService(ctx)
 	}

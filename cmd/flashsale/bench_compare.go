@@ -35,7 +35,8 @@ var errNotExact = errors.New("the engine did not sell exactly")
 // Run has the engine and its rivals compete, on servers of its own with --dev, or on those that are named: under a prefix
 // and in a database of its own, which go again.
 func (b *benchCompare) Run(ctx context.Context) (err error) {
-	if err := errors.Join(b.check(), b.checkPartitions()); err != nil {
+	o := b.options()
+	if err := errors.Join(b.check(), b.checkPartitions(), o.Check()); err != nil {
 		return err
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -86,11 +87,15 @@ func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err 
 	drained := rival.NewDrained(client, b.RedisPrefix+":drained", postgres)
 	defer drained.Close()
 	b.DatabaseURL = database.url
-	return compare.Run(ctx, compare.Options{
-		Engine: &engineContender{stores: b.stores, hot: b.hot},
-		Rivals: b.rivals(client, drained, postgres), Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration,
-		Rate: b.Rate, Units: b.Units, Out: os.Stderr,
-	})
+	o := b.options()
+	o.Engine, o.Rivals = &engineContender{stores: b.stores, hot: b.hot}, b.rivals(client, drained, postgres)
+	return compare.Run(ctx, o)
+}
+
+func (b *benchCompare) options() compare.Options {
+	return compare.Options{
+		Connections: b.Connections, Rounds: b.Rounds, Duration: b.Duration, Rate: b.Rate, Units: b.Units, Out: os.Stderr,
+	}
 }
 
 func (b *benchCompare) rivals(client rueidis.Client, drained *rival.Drained, postgres *rival.Postgres) []compare.Contender {

@@ -35,7 +35,10 @@ type benchRedis struct {
 // Run measures what orders cost Redis.
 func (b *benchRedis) Run(ctx context.Context) (err error) {
 	named := stores{RedisURL: b.RedisURL, RedisHost: b.RedisHost, RedisPort: b.RedisPort, RedisPassword: b.RedisPassword}
-	url := named.redisURL()
+	url, o := named.redisURL(), b.options()
+	if err := o.Check(); err != nil {
+		return err
+	}
 	if b.Dev {
 		server, err := devstack.NewRedisServer(ctx, "appendfsync "+b.Fsync, "auto-aof-rewrite-percentage 0")
 		if err != nil {
@@ -49,7 +52,7 @@ func (b *benchRedis) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("REDIS_URL or REDIS_HOST (--dev starts one): %w", err)
 	}
 	defer client.Close()
-	report, err := cost.Measure(ctx, url, &measuredEngine{client: client}, b.options())
+	report, err := cost.Measure(ctx, url, &measuredEngine{client: client}, o)
 	if err != nil {
 		return err
 	}

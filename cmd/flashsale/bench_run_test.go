@@ -12,11 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// benchRefused runs a bench that can't come to a sale, and returns the one line that says why.
+// benchRefused runs a bench that can't come to a sale, nor start servers, and returns the one line that says why.
 func benchRefused(t *testing.T, args ...string) string {
 	t.Helper()
 	run := exec.Command(binary, append([]string{"bench"}, args...)...)
-	run.Dir, run.Env = t.TempDir(), []string{"PATH=" + os.Getenv("PATH")}
+	run.Dir = t.TempDir()
+	run.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(run.Dir, "missing")}
 	var out, why bytes.Buffer
 	run.Stdout, run.Stderr = &out, &why
 	require.Error(t, run.Run())
@@ -81,7 +82,26 @@ func TestBenchWithoutASaleReportsNone(t *testing.T) {
 	shown := filepath.Join(t.TempDir(), "sale.html")
 	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--html", shown), "connection refused")
 	assert.NoFileExists(t, shown)
-	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--connections", "10001", "--json"), "--connections: from 1 to 10000")
+	assert.Contains(t, benchRefused(t, "run", "--target", nobody, "--connections", "10001", "--json"), "--connections 10001: from 1 to 10000")
+}
+
+// TestBenchRefusesNumbersBeforeAnythingIsStarted, for starting would fail, and nobody is where the others are to be.
+func TestBenchRefusesNumbersBeforeAnythingIsStarted(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--rounds 500: from 1 to 100":                {"compare", "--dev", "--rounds=500"},
+		"--connections 20000: from 1 to 10000":       {"compare", "--dev", "--connections=20000"},
+		"--duration 20m0s: up to 10m0s":              {"compare", "--dev", "--duration=20m"},
+		"--rate 1e+09: from 0.001 to 10000000":       {"compare", "--redis-host=192.0.2.1", "--rate=1e9"},
+		"--rounds 101: from 1 to 100":                {"redis", "--dev", "--rounds=101"},
+		"--in-flight 65: from 1 to 64":               {"redis", "--redis-host=192.0.2.1", "--in-flight=65"},
+		"--kinds gift: [sale keyed hold confirm] or": {"redis", "--dev", "--kinds=gift"},
+		"--connections 30000: from 1 to 10000":       {"run", "--dev", "--connections=30000"},
+		"--products 100001: from 1 to 100000":        {"run", "--dev", "--products=100001"},
+		"--zipf 99: from 0 to":                       {"run", "--dev", "--zipf=99"},
+	} {
+		said := benchRefused(t, args...)
+		assert.Contains(t, said, want)
+	}
 }
 
 // TestBenchChecksItsPageFirst: not after the sale, when it is too late.
