@@ -31,9 +31,12 @@ type conn struct {
 	reader *bufio.Reader
 	answer fasthttp.Response
 
-	busySince atomic.Int64 // on the clock, in ns; 0 = nothing is asked
+	busySince atomic.Int64 // on the clock, in ns; 0 = nothing is asked, cutOff = what was asked is cut off
 	mu        sync.Mutex   // guards net against expire, which is called by another goroutine
 }
+
+// cutOff takes the place of when a request began that is to get no answer any more.
+const cutOff = -1
 
 func newConn(target *Target, timeout time.Duration, c *clock) *conn {
 	return &conn{target: target, timeout: timeout, clock: c, reader: bufio.NewReaderSize(nil, readBuffer)}
@@ -73,7 +76,7 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 	if err == nil {
 		err = c.answer.ReadLimitBody(c.reader, maxAnswer)
 	}
-	c.busySince.Store(0)
+	isCut := c.busySince.Swap(0) == cutOff
 	if err != nil {
 		c.close()
 		if late := net.Error(nil); errors.Is(err, fasthttp.ErrTimeout) || errors.As(err, &late) && late.Timeout() {
@@ -81,7 +84,7 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 		}
 		return Answer{}, err //nolint:wrapcheck // counted by its cause
 	}
-	if c.answer.ConnectionClose() {
+	if isCut || c.answer.ConnectionClose() { // cut off too late for this one, it would be the next that is
 		c.close()
 	}
 	return Answer{Status: c.answer.StatusCode(), Body: c.answer.Body(), header: &c.answer.Header}, nil
@@ -89,13 +92,22 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 
 // expire cuts a request off that has taken longer than the timeout. That is cheaper than a deadline for each request.
 func (c *conn) expire() {
-	since := c.busySince.Load()
-	if since == 0 || c.clock.now()-time.Duration(since) <= c.timeout {
-		return
+	if since, late := c.overdue(); late {
+		c.cut(since)
 	}
+}
+
+// overdue returns when the request under way began, and whether that is longer ago than the timeout.
+func (c *conn) overdue() (since int64, late bool) {
+	since = c.busySince.Load()
+	return since, since > 0 && c.clock.now()-time.Duration(since) > c.timeout
+}
+
+// cut cuts off the request that began then; not another, which may be under way by now.
+func (c *conn) cut(since int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.net != nil {
+	if c.busySince.CompareAndSwap(since, cutOff) && c.net != nil {
 		_ = c.net.SetDeadline(time.Unix(1, 0)) // a connection that refuses it is broken already
 	}
 }

@@ -112,6 +112,38 @@ func TestSlowAnswerIsCutOff(t *testing.T) {
 	assert.EqualValues(t, 4, arrived.Load(), "nothing is sent twice")
 }
 
+// TestNextRequestIsNotCutOff for the one before it, which was answered when it was about to be cut off, or a moment later.
+func TestNextRequestIsNotCutOff(t *testing.T) {
+	var during func()
+	target := serve(t, func(ctx *fasthttp.RequestCtx) {
+		during()
+		accept(ctx)
+	})
+	request, _ := maker(t, &target, Orders{}).AppendOrder(nil, nil, Order{Buyer: 1})
+	anHourAgo := clock{start: time.Now().Add(-time.Hour)}
+	c := newConn(&target, time.Minute, &anHourAgo)
+	defer c.close()
+	ask := func(while func()) {
+		during = while
+		answer, err := c.ask(t.Context(), request)
+		require.NoError(t, err)
+		require.Equal(t, 201, answer.Status)
+	}
+
+	since := int64(0)
+	ask(func() {
+		_, late := c.overdue()
+		assert.False(t, late, "it has just begun")
+		c.busySince.Store(int64(time.Minute)) // as it was long ago
+		since, late = c.overdue()
+		assert.True(t, late)
+	})
+	ask(func() { c.cut(since) })
+	ask(func() { c.busySince.Store(cutOff) })
+	require.Nil(t, c.net, "its deadline may be past by now")
+	ask(func() {})
+}
+
 func TestBrokenConnectionIsNotTriedAgain(t *testing.T) {
 	var arrived atomic.Int64
 	target := serve(t, func(ctx *fasthttp.RequestCtx) {
