@@ -12,7 +12,7 @@ const (
 	// maxPlaced bounds the orders whose ids are held against each other, 8 bytes each, and that are held against the ledger's
 	// rows, another 8.
 	maxPlaced = 50_000_000
-	// maxUnsure bounds the orders without an outcome that are looked up afterwards.
+	// maxUnsure bounds the orders without an outcome that are looked for afterwards.
 	maxUnsure = 100_000
 	// buyersKept is how many buyers are asked for what they have, afterwards: as many who got something as who did not.
 	buyersKept = 100
@@ -25,6 +25,7 @@ type order struct {
 	buyer   int64
 	want    string // state that it must end in; "" = whichever
 	placed  bool   // surely
+	tried   string // where it is not known how it ended: the state that its buyer wanted; it may have expired instead
 }
 
 // productBook is what buyers were told about a product, in orders of one unit.
@@ -32,7 +33,8 @@ type productBook struct {
 	placed    int64 // accepted orders, whatever became of them
 	confirmed int64 // those of them that are sold for good
 	soldOut   int64 // answers of that kind
-	nameless  int64 // orders that may have been placed or not, without an id to look them up by
+	unknown   int64 // orders that may have been placed or not, and that nobody looks for: there are too many
+	undecided int64 // the same of those that were placed, and may be sold for good or not
 }
 
 // book is what the scripts of a sale remember for its proof.
@@ -41,6 +43,7 @@ type book struct {
 	seed     maphash.Seed
 	random   *rand.Rand
 	lookups  int
+	most     int      // orders whose ids, and rows, are kept
 	names    []string // of the products
 	users    string   // first part of the buyers' ids; a number follows
 	products []productBook
@@ -51,6 +54,7 @@ type book struct {
 	ends     map[string]int64       // placed orders by the state that they must end in
 	sample   []order                // of them; all where there are not more than lookups
 	unsure   []order                // placed or not, or confirmed or not
+	unnamed  []order                // placed or not, without an id to look them up by
 	bought   func(buyer int64) bool // whether they have an order, where buyers come again; else nil
 	refused  []int64                // some of the buyers who were refused and got nothing
 	turned   int64                  // how many they are
@@ -59,7 +63,7 @@ type book struct {
 
 func newBook(o *Options, products []string) *book {
 	return &book{
-		seed: maphash.MakeSeed(), random: rand.New(rand.NewPCG(o.Seed, o.Seed)), lookups: o.Lookups,
+		seed: maphash.MakeSeed(), random: rand.New(rand.NewPCG(o.Seed, o.Seed)), lookups: o.Lookups, most: maxPlaced,
 		names: products, users: o.Product + "-", keepRows: o.DatabaseURL != "",
 		products: make([]productBook, len(products)), ends: map[string]int64{}, errors: map[string]int64{},
 	}
@@ -110,7 +114,7 @@ func (b *book) place(id []byte, o order) {
 		p.confirmed++
 	}
 	b.ends[o.want]++
-	if len(b.ids) < maxPlaced {
+	if len(b.ids) < b.most {
 		b.ids = append(b.ids, fingerprint)
 		if b.keepRows {
 			b.rows = append(b.rows, row)
@@ -139,15 +143,20 @@ func put[T any](kept []T, at int, one T) []T {
 	return kept
 }
 
-// doubt notes an order whose outcome is not known; id "" = and can't be looked up.
+// doubt notes an order whose outcome is not known; id "" = its buyer's list alone can tell.
 func (b *book) doubt(o order) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if o.id == "" || len(b.unsure) >= maxUnsure {
-		b.products[o.product].nameless++
-		return
+	switch isFull := len(b.unsure)+len(b.unnamed) >= maxUnsure; {
+	case isFull && o.placed:
+		b.products[o.product].undecided++
+	case isFull:
+		b.products[o.product].unknown++
+	case o.id == "":
+		b.unnamed = append(b.unnamed, o)
+	default:
+		b.unsure = append(b.unsure, o)
 	}
-	b.unsure = append(b.unsure, o)
 }
 
 // dropAnswered forgets doubts about orders that another answer told of, or another doubt: a key that is sent again means the
@@ -196,9 +205,14 @@ func (b *book) contradict(rule string) {
 	b.errors[rule]++
 }
 
-func (b *book) nameless() (n int64) {
+// beyond counts the orders that nobody looks for.
+func (b *book) beyond() (unknown, undecided int64) {
 	for i := range b.products {
-		n += b.products[i].nameless
+		unknown += b.products[i].unknown
+		undecided += b.products[i].undecided
 	}
-	return n
+	return unknown, undecided
 }
+
+// unkept counts the placed orders whose ids are not kept.
+func (b *book) unkept() int64 { return b.placed - int64(len(b.ids)) }

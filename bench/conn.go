@@ -13,6 +13,9 @@ import (
 // maxAnswer bounds the body of an answer, in bytes.
 const maxAnswer = 1 << 20
 
+// headerLag is by how many ms a buyer's list may be behind.
+const headerLag = "Ledger-Lag-Ms"
+
 // idleConnection is how long a connection is kept while nothing is asked, as between two looks at the ledger.
 const idleConnection = time.Minute
 
@@ -94,5 +97,8 @@ func (c *conn) nextPage() (query string, more bool) {
 	_, query, found := strings.Cut(link, "?")
 	return "?" + query, more && found
 }
+
+// isLate is true where the answer says that it may lack what was ordered before.
+func (c *conn) isLate() bool { return len(c.answer.Header.Peek(headerLag)) > 0 }
 
 func (c *conn) close() { c.host.CloseIdleConnections() }

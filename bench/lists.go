@@ -24,11 +24,11 @@ func (s *sale) emptyHanded() []int64 {
 	if s.comeOnce() {
 		return b.refused
 	}
-	if b.bought == nil || b.nameless() > 0 {
+	if unknown, _ := b.beyond(); b.bought == nil || unknown > 0 {
 		return nil // they may have come again, with more luck
 	}
-	for i := range b.unsure {
-		b.refused = slices.DeleteFunc(b.refused, func(buyer int64) bool { return buyer == b.unsure[i].buyer })
+	for _, o := range slices.Concat(b.unsure, b.unnamed) {
+		b.refused = slices.DeleteFunc(b.refused, func(buyer int64) bool { return buyer == o.buyer })
 	}
 	b.refused = slices.DeleteFunc(b.refused, b.bought)
 	slices.Sort(b.refused)
@@ -78,21 +78,29 @@ func (s *sale) checkList(c *conn, buyer int64, want string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("orders of %s: %w", user, err)
 	}
-	n := len(list.ids)
+	n := len(list.orders)
 	alone := s.scenario.once || s.comeOnce()
 	switch {
-	case want != "" && !list.more && !slices.Contains(list.ids, want):
+	case want != "" && !list.more && !list.has(want):
 		return user + " has not " + want, nil
 	case want != "" && alone && n > 1, want == "" && n > 0:
-		return fmt.Sprintf("%s has %s orders, such as %s", user, grouped(int64(n)), list.ids[0]), nil
+		return fmt.Sprintf("%s has %s orders, such as %s", user, grouped(int64(n)), list.orders[0].id), nil
 	}
 	return "", nil
 }
 
 // buyerList is what is known of a buyer's list.
 type buyerList struct {
-	ids  []string // of orders, as they come
-	more bool     // there are others, which were not read
+	orders []listed // as they come
+	more   bool     // there are others, which were not read
+	late   bool     // it may lack what the ledger does not have yet
+}
+
+// listed is an order in a list.
+type listed struct{ id, product string }
+
+func (l *buyerList) has(id string) bool {
+	return slices.ContainsFunc(l.orders, func(o listed) bool { return o.id == id })
 }
 
 var errNoList = errors.New("GET /orders/user: status 200, but no list in the answer")
@@ -112,9 +120,10 @@ func (s *sale) listOf(c *conn, user, want string) (list buyerList, err error) {
 			return list, errNoList
 		}
 		for _, o := range answer.doc.GetArray() {
-			list.ids = append(list.ids, string(o.GetStringBytes("orderId")))
+			list.orders = append(list.orders, listed{string(o.GetStringBytes("orderId")), string(o.GetStringBytes("productId"))})
 		}
-		if query, list.more = c.nextPage(); !list.more || slices.Contains(list.ids, want) {
+		list.late = list.late || c.isLate()
+		if query, list.more = c.nextPage(); !list.more || want != "" && list.has(want) {
 			return list, nil
 		}
 	}

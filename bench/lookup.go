@@ -43,7 +43,7 @@ func (s *sale) lookUp(c *conn, o *order) (st standing, state string) {
 		return standingOther, state
 	case state == statusPending && o.want != statusPending:
 		return standingEarly, state
-	case o.want != "" && state != o.want:
+	case o.want != "" && state != o.want, o.tried != "" && state != o.tried && state != statusExpired:
 		return standingOther, state
 	case answer.doc.GetBool("durable"):
 		return standingDurable, state

@@ -17,7 +17,7 @@ func (s *sale) prove(ctx context.Context, result *load.Result, before orderCount
 	report.settle(&settled)
 	all.add(&settled.rules)
 	s.checkAnswers(result, all)
-	owned := slices.Concat(settled.found, s.book.sample)
+	owned := s.owned(&settled)
 	if s.book.placed == 0 && len(settled.found) == 0 && len(all.broken) == 0 {
 		return fmt.Errorf("%w: %s", ErrNoSale, report.reasons())
 	}
@@ -26,11 +26,30 @@ func (s *sale) prove(ctx context.Context, result *load.Result, before orderCount
 	if err != nil {
 		return err
 	}
-	report.Proven = len(report.Violations) == 0
-	if !report.Proven {
+	if len(report.Violations) > 0 {
 		return &Violation{Broken: report.Violations}
 	}
+	if untold := report.untold(); untold > 0 {
+		report.Checked = true
+		return fmt.Errorf("%w %s%s", ErrUntold, ordersText(untold), settled.whose())
+	}
+	report.Checked, report.Proven = true, true
 	return nil
+}
+
+// owned are the orders that are looked up one by one: a sample, and all whose outcome was not known.
+func (s *sale) owned(settled *settlement) []order {
+	owned := slices.Concat(settled.found, s.book.sample)
+	sampled := make(map[string]bool, len(s.book.sample))
+	for i := range s.book.sample {
+		sampled[s.book.sample[i].id] = true
+	}
+	for i := range s.book.unsure {
+		if o := s.book.unsure[i]; o.placed && !sampled[o.id] {
+			owned = append(owned, o)
+		}
+	}
+	return owned
 }
 
 // proveLedger checks what was sold against what the ledger has.
@@ -64,7 +83,7 @@ func (s *sale) proveLedger(
 		return nil
 	}
 	err = s.checkRows(ctx, settled, all)
-	report.RowsRead = err == nil
+	report.RowsRead, report.RowsUnread = err == nil, s.book.unkept()
 	return err
 }
 

@@ -41,18 +41,20 @@ type Report struct {
 	Timeline      []Moment    `json:"timeline"`
 	LagAtEnd      Moment      `json:"lagAtEnd,omitzero"` // right after the last answer; none where it could not be read
 
-	Placed        int64   `json:"placed"`         // orders, those of the warm-up and found ones too
-	Found         int64   `json:"found"`          // orders whose outcome was not known at first, and that turned out to be placed
-	Unresolved    int64   `json:"unresolved"`     // orders that may have been placed or not, and nothing tells
-	Undecided     int64   `json:"undecided"`      // orders that were placed, and nothing tells how they ended
-	Stock         Stock   `json:"stock,omitzero"` // of all products, after the sale; none where it could not be read
-	LookedUp      int64   `json:"lookedUp"`       // orders, one by one
-	Durable       int64   `json:"durable"`        // of them, that the ledger was seen to have
-	RowsRead      bool    `json:"rowsRead"`       // the proof rests on every row of the ledger
+	Placed        int64   `json:"placed"`               // orders, those of the warm-up and found ones too
+	Found         int64   `json:"found"`                // orders whose outcome was not known at first, and that turned out to be placed
+	Unresolved    int64   `json:"unresolved"`           // orders that may have been placed or not, and nothing tells
+	Undecided     int64   `json:"undecided"`            // orders that were placed, and nothing tells how they ended
+	Stock         Stock   `json:"stock,omitzero"`       // of all products, after the sale; none where it could not be read
+	LookedUp      int64   `json:"lookedUp"`             // orders, one by one
+	Durable       int64   `json:"durable"`              // of them, that the ledger was seen to have
+	RowsRead      bool    `json:"rowsRead"`             // the proof rests on every row of the ledger
+	RowsUnread    int64   `json:"rowsUnread,omitempty"` // but of the orders after the first 50,000,000, which were counted only
 	LedgerSeconds float64 `json:"ledgerSeconds"`
 
-	Proven     bool     `json:"proven"`          // all checks were made and every rule holds
-	Error      string   `json:"error,omitempty"` // why they did not come to their end
+	Checked    bool     `json:"checked"`         // all checks were made and every rule holds
+	Proven     bool     `json:"proven"`          // and it is known what became of every order
+	Error      string   `json:"error,omitempty"` // why it is not proven, where no rule is broken
 	Claims     []Claim  `json:"claims"`          // what was checked, and on what
 	Violations []Breach `json:"violations"`
 }
@@ -188,13 +190,12 @@ func (r *Report) Verdict() string {
 	switch {
 	case len(r.Violations) > 0:
 		return fmt.Sprintf("NOT CORRECT: %d broken", len(r.Violations))
-	case !r.Proven:
+	case !r.Proven && !r.Checked:
 		return "NOT PROVEN: " + cmp.Or(r.Error, "the sale or its checks did not come to their end")
 	}
 	verdict := fmt.Sprintf("sold exactly: %s of %s, nothing lost, nothing twice", grouped(r.Stock.Sold), r.offered())
-	if r.untold() > 0 {
-		verdict = fmt.Sprintf("sold %s of %s, nothing lost, nothing twice, except that nobody can tell what became of %s",
-			grouped(r.Stock.Sold), r.offered(), ordersText(r.untold()))
+	if !r.Proven {
+		verdict = fmt.Sprintf("NOT PROVEN: %s; sold %s of %s, and nothing else is lost or there twice", r.Error, grouped(r.Stock.Sold), r.offered())
 	}
 	verdict += r.basis()
 	if failed := load.Total(r.allFailed()); failed > 0 {
@@ -216,8 +217,10 @@ func (r *Report) LagKnown() bool { return r.LagAtEnd.Seconds > 0 }
 // found by reading all rows alone, for the ledger's counts are kept by the service.
 func (r *Report) basis() string {
 	switch {
-	case r.RowsRead:
+	case r.RowsRead && r.RowsUnread == 0:
 		return ""
+	case r.RowsRead:
+		return fmt.Sprintf(" (row by row, but of the last %s, whose number is right)", ordersText(r.RowsUnread))
 	case r.LookedUp >= r.Placed:
 		return " (each order looked up; --rows reads every row)"
 	}

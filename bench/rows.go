@@ -67,18 +67,25 @@ func (s *sale) checkRows(ctx context.Context, settled *settlement, r *rules) err
 		return fmt.Errorf("ledger: %w", err)
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
+	unkept := s.book.unkept()
 	proof := s.told(settled)
 	if err := proof.read(ctx, db, s); err != nil {
 		return err
 	}
-	all := int64(len(proof.told))
+	all := int64(len(proof.told)) + unkept
 	missing := int64(0)
 	for _, met := range proof.met {
 		if !met {
 			missing++
 		}
 	}
+	missing += max(0, unkept-proof.stray) // each of them looks like a stray
+	proof.stray = max(0, proof.stray-unkept)
 	r.scope("all %s rows, read from Postgres", grouped(proof.rows))
+	if unkept > 0 {
+		r.scope("all %s rows, read from Postgres; those of the first %s orders one by one, of the others their number",
+			grouped(proof.rows), grouped(all-unkept))
+	}
 	r.check(missing+proof.twice == 0, ruleRows, all, fmt.Sprintf("%s, and %s of them twice", grouped(all-missing), grouped(proof.twice)))
 	r.check(proof.stray <= settled.unresolved, ruleStray, settled.unresolved, grouped(proof.stray)+", such as "+proof.example)
 	return s.checkSums(ctx, db, settled, r)

@@ -67,6 +67,49 @@ func TestRowsAreHeldAgainstWhatBuyersWereTold(t *testing.T) {
 	}
 }
 
+// TestRowsBeyondThoseThatAreKept are counted.
+func TestRowsBeyondThoseThatAreKept(t *testing.T) {
+	for name, damage := range map[string]struct {
+		statement string
+		rules     []string
+	}{
+		"none":             {"SELECT", nil},
+		"a row lost":       {"DELETE FROM orders WHERE user_id = 'shoe-4'", []string{ruleRows}},
+		"a kept row lost":  {"UPDATE orders SET status = 'failed' WHERE user_id = 'shoe-6'; INSERT INTO products VALUES ('x', 1)", []string{ruleRows, ruleStray}},
+		"an order unheard": {"INSERT INTO orders VALUES (gen_random_uuid(), 'shoe', 'shoe-8', 1, 'cancelled')", []string{ruleStray}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := devtest.Database(t)
+			db, err := pgx.Connect(t.Context(), url)
+			require.NoError(t, err)
+			defer func() { _ = db.Close(t.Context()) }()
+			for _, statement := range []string{ledgerTables, damage.statement} {
+				_, err = db.Exec(t.Context(), statement)
+				require.NoError(t, err)
+			}
+			s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
+			require.NoError(t, err)
+			s.book.most = 2
+			const id = "00000000-0000-0000-0000-00000000000"
+			s.book.place([]byte(id+"1"), order{buyer: 1, want: statusConfirmed})
+			s.book.place([]byte(id+"d"), order{buyer: 6, want: statusExpired})
+			s.book.place([]byte(id+"2"), order{buyer: 2, want: statusConfirmed})
+			s.book.place([]byte(id+"b"), order{buyer: 4, want: statusCancelled})
+			found := []order{{id: id + "a", buyer: 3, want: statusConfirmed}}
+			var r rules
+			require.NoError(t, s.checkRows(t.Context(), &settlement{stock: Stock{Sold: 3}, found: found}, &r))
+			assert.Equal(t, damage.rules, rulesOf(r.broken))
+			rows := Claim{Rule: ruleRows, Scope: "all 5 rows, read from Postgres; those of the first 3 orders one by one, of the others their number", Holds: true}
+			if damage.rules == nil {
+				assert.Equal(t, rows, r.claims[0])
+			}
+		})
+	}
+	partly := sampleReport()
+	partly.RowsRead, partly.RowsUnread = true, 12_345
+	assert.Contains(t, partly.Verdict(), "nothing twice (row by row, but of the last 12,345 orders, whose number is right)")
+}
+
 func TestRowsDifferWhereAnyPartDoes(t *testing.T) {
 	s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", Products: 2, DatabaseURL: "postgres://"})
 	require.NoError(t, err)

@@ -18,6 +18,10 @@ import (
 // ErrNoSale is what [Run] wraps when no order at all was accepted, so that there was nothing to prove.
 var ErrNoSale = errors.New("no order was accepted")
 
+// ErrUntold is what [Run] wraps when every rule holds, but for some orders nobody can tell whether they were placed, or how they
+// ended.
+var ErrUntold = errors.New("nobody can tell what became of")
+
 const (
 	// priceOfProduct is what a unit costs; nobody pays.
 	priceOfProduct = 9.99
@@ -28,8 +32,8 @@ const (
 // Run makes products, has buyers do what the scenario says, and then proves from the outside that each unit was sold once
 // and that the ledger has every order that was accepted.
 //
-// A broken rule is a *[Violation], and the report lists it too. Other errors wrap [ErrOptions], [ErrNoSale], what kept Run
-// from making products or from reading the stock, or ctx's error; the report then holds what was counted so far and is
+// A broken rule is a *[Violation], and the report lists it too. Other errors wrap [ErrOptions], [ErrNoSale], [ErrUntold], what kept
+// Run from making products or from reading the stock, or ctx's error; the report then holds what was counted so far and is
 // not Proven. Run ends at most one request's Timeout after ctx.
 func Run(ctx context.Context, o Options) (Report, error) { //nolint:gocritic // once a run
 	s, err := newSale(o)

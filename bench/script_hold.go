@@ -78,7 +78,7 @@ func (s *holding) Answer(visit int64, step int, a load.Answer, err error) load.O
 	case load.Unknown:
 		placed.want = ""
 		s.sale.book.place(s.id, placed)
-		placed.id, placed.placed = string(s.id), true
+		placed.id, placed.placed, placed.tried = string(s.id), true, ends[outcome.Op]
 		s.sale.book.doubt(placed)
 	case load.Refused, load.Failed:
 		s.sale.book.place(s.id, placed)

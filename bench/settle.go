@@ -16,6 +16,7 @@ type settlement struct {
 	ends       map[string]int64 // of those whose end was unknown, by state
 	unresolved int64            // orders of which nobody can tell whether they were placed
 	undecided  int64            // placed, but nobody can tell how they end
+	untold     string           // the buyer of one of them
 	placed     []span           // by product
 	sold       []span
 }
@@ -35,11 +36,11 @@ func (s *sale) settle(ctx context.Context) (settlement, error) {
 	if s.scenario.once {
 		s.book.dropAnswered()
 	}
-	nameless := s.book.nameless()
-	certain := len(s.book.unsure) == 0 && nameless == 0 && !s.scenario.holds
+	unknown, undecided := s.book.beyond()
+	certain := len(s.book.unsure)+len(s.book.unnamed) == 0 && unknown+undecided == 0 && !s.scenario.holds
 	for {
 		settled, err := s.look(ctx)
-		resolved := len(settled.broken) == 0 && settled.unresolved == nameless && settled.undecided == 0
+		resolved := len(settled.broken) == 0 && settled.unresolved == unknown && settled.undecided == undecided
 		if err == nil && (certain || resolved) {
 			return settled, nil
 		}
@@ -54,17 +55,26 @@ func (s *sale) settle(ctx context.Context) (settlement, error) {
 // look asks once.
 func (s *sale) look(ctx context.Context) (settlement, error) {
 	settled := settlement{
-		ends: map[string]int64{}, unresolved: s.book.nameless(),
-		placed: make([]span, len(s.products)), sold: make([]span, len(s.products)),
+		ends: map[string]int64{}, placed: make([]span, len(s.products)), sold: make([]span, len(s.products)),
 	}
+	settled.unresolved, settled.undecided = s.book.beyond()
 	for i := range s.book.products {
 		p := &s.book.products[i]
-		settled.placed[i] = span{p.placed, p.placed + p.nameless}
-		settled.sold[i] = span{p.confirmed, p.confirmed + p.nameless}
+		settled.placed[i] = span{p.placed, p.placed + p.unknown}
+		settled.sold[i] = span{p.confirmed, p.confirmed + p.unknown + p.undecided}
 	}
+	s.askForNames(ctx, &settled)
 	s.lookUpUnsure(ctx, &settled)
 	err := s.checkStocks(ctx, &settled)
 	return settled, err
+}
+
+// whose names one of the buyers of whose orders nobody can tell; "" = they are too many for the bench to remember.
+func (t *settlement) whose() string {
+	if t.untold == "" {
+		return ""
+	}
+	return ", such as one of " + t.untold
 }
 
 func (s *sale) lookUpUnsure(ctx context.Context, settled *settlement) {
@@ -73,6 +83,9 @@ func (s *sale) lookUpUnsure(ctx context.Context, settled *settlement) {
 	s.inTurn(ctx, len(unsure), func(k, i int) { standings[i], states[i] = s.lookUp(s.provers[k], &unsure[i]) })
 	for i := range unsure {
 		settled.resolve(unsure[i], standings[i], states[i])
+		if standings[i] == standingUnread || standings[i] == standingEarly {
+			settled.untold = s.book.user(unsure[i].buyer)
+		}
 	}
 }
 

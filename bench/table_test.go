@@ -33,7 +33,7 @@ func sampleReport() Report {
 		Placed: 1000, Found: 2, Seconds: 0.0625, AcceptedPerSecond: 15968, RequestsPerSecond: 80000,
 		Latency:  Latency{P50Us: 500, P95Us: 1900, P99Us: 2800, P999Us: 9100, P9999Us: 12345, MaxUs: 12345},
 		LagAtEnd: Moment{Seconds: 0.07, LagOrders: 120, LagSeconds: 0.011},
-		Stock:    Stock{Initial: 1000, Sold: 1000}, LookedUp: 1000, Durable: 1000, LedgerSeconds: 0.21, Proven: true,
+		Stock:    Stock{Initial: 1000, Sold: 1000}, LookedUp: 1000, Durable: 1000, LedgerSeconds: 0.21, Checked: true, Proven: true,
 		Claims:     []Claim{{Rule: ruleSold, Scope: "the product", Holds: true}},
 		Violations: []Breach{},
 	}
@@ -41,7 +41,7 @@ func sampleReport() Report {
 
 func TestTables(t *testing.T) {
 	broken := sampleReport()
-	broken.Proven = false
+	broken.Checked, broken.Proven = false, false
 	broken.Violations = []Breach{
 		{Rule: ruleSold, Want: "1000", Got: "1003"},
 		{Rule: ruleFound, Want: "1000", Got: "999, not 0197f3a2-5c1e-7001-9a4b-3f6d2c8e1b70"},
@@ -55,7 +55,8 @@ func TestTables(t *testing.T) {
 	saturated.LookedUp, saturated.Durable = 500, 500
 	saturated.Late = &Lateness{Latency: Latency{P50Us: 600, P99Us: 900}, Visits: 4900, Dropped: 1234}
 	untold := sampleReport()
-	untold.Unresolved, untold.Undecided = 1, 2
+	untold.Unresolved, untold.Undecided, untold.Proven, untold.Checked = 1, 2, false, true
+	untold.Error = "nobody can tell what became of 3 orders, such as one of bench-1752148800-00c0ffee-17"
 	tests := map[string]Report{
 		"table_exact": sampleReport(), "table_broken": broken, "table_unproven": quiet, "table_open": open,
 		"table_saturated": saturated, "table_untold": untold,

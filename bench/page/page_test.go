@@ -125,6 +125,15 @@ func TestPageOfWhatIsNotKnown(t *testing.T) {
 	}
 }
 
+// TestPageOfASaleOfWhichNobodyCanTell is not one of a sale that was proven.
+func TestPageOfASaleOfWhichNobodyCanTell(t *testing.T) {
+	r := sampleReport()
+	r.Checked, r.Proven, r.Unresolved, r.Error = true, false, 2, "nobody can tell what became of 2 orders"
+	s := Sale(r)
+	assert.False(t, s.OK)
+	assert.Contains(t, plain(render(t, s)), "NOT PROVEN: nobody can tell what became of 2 orders; sold ")
+}
+
 func TestPageOfSeveral(t *testing.T) {
 	broken := sampleReport()
 	broken.Scenario, broken.Proven = "holds", false

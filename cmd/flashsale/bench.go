@@ -16,7 +16,7 @@ import (
 )
 
 type benchCmd struct {
-	Run     benchRun     `cmd:"" default:"withargs" help:"Sell to a crowd, measure, and prove that it was sold exactly. The default."`
+	Run     benchRun     `cmd:"" default:"withargs" help:"Sell to a crowd, measure, and prove that it was sold exactly. The default. Exit code: 0 proven, 1 a rule is broken or nothing could be proven, 2 no rule is broken, but nobody can tell what became of some orders."`
 	Compare benchCompare `cmd:"" help:"The engine against what one would use instead, on the same servers in the same run."`
 	Redis   benchRedis   `cmd:"" help:"What an order costs Redis: CPU by the size of a batch, and memory."`
 	Watch   benchWatch   `cmd:"" help:"Open many clients of the stream, as dashboards on many screens are: to see what they cost a sale beside them."`
@@ -56,7 +56,7 @@ type benchRun struct {
 
 var errNoTarget = errors.New("--target: say which service, or --dev for one of its own")
 
-// Run sells, and fails if one unit was oversold, undersold, lost or sold twice.
+// Run sells, and fails if one unit was oversold, undersold, lost or sold twice, or if nobody can tell.
 func (b *benchRun) Run(ctx context.Context, parsed *kong.Context) error {
 	if err := b.checkFlags(parsed); err != nil {
 		return err
@@ -102,7 +102,19 @@ func (b *benchRun) sell(ctx context.Context, redisURL, databaseURL string) error
 	if !report.Begun() {
 		return errors.Join(err, undo())
 	}
-	return errors.Join(err, b.print(&report), b.writePage(&report))
+	return errors.Join(exitOf(err), b.print(&report), b.writePage(&report))
+}
+
+// exitUntold is the exit code of a sale in which no rule is broken, but nobody can tell what became of some orders. That of all
+// other errors is 1.
+const exitUntold = 2
+
+// exitOf gives what could not be told a code of its own.
+func exitOf(err error) error {
+	if errors.Is(err, bench.ErrUntold) {
+		return exitError{exitUntold, err}
+	}
+	return err
 }
 
 func (b *benchRun) options() bench.Options {
