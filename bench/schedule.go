@@ -12,6 +12,9 @@ const (
 	maxDroppedShare = 0.01
 	// MaxLateShare of the latency, both at p99, may be that visits were begun late.
 	MaxLateShare = 0.5
+	// maxFailedShare of the requests may fail. Beyond it that may be why the schedule was not kept: while a service fails,
+	// connections wait for it.
+	maxFailedShare = 0.01
 )
 
 // Overrun says by how much an open loop did not keep its schedule, so that its figures are about the bench; "" = it did, or
@@ -48,5 +51,25 @@ func (r *Report) caveat() string {
 	if r.Overrun() == "" {
 		return ""
 	}
+	if r.isFailing() {
+		return "; the schedule was not kept while requests failed: rates and latencies are of a service that stood still"
+	}
 	return "; the schedule was not kept: rates and latencies are about the bench, not the service"
+}
+
+// isFailing is true where so many requests failed that connections may have had to wait for that.
+func (r *Report) isFailing() bool {
+	all, failed := int64(0), load.Total(r.allFailed())
+	for i := range r.Ops {
+		all += r.Ops[i].Accepted + load.Total(r.Ops[i].Refused)
+	}
+	return float64(failed) > maxFailedShare*float64(all+failed)
+}
+
+// remedy is what keeps the schedule the next time.
+func (r *Report) remedy() string {
+	if r.isFailing() {
+		return "connections waited while requests failed"
+	}
+	return "give a lower --rate, or more --connections"
 }

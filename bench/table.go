@@ -131,7 +131,7 @@ func (r *Report) caption() string {
 		fmt.Sprintf("%s, product %s: %s in %.2f s, %s", r.Target, r.Product, r.crowd(), r.Seconds, r.loop()),
 	}
 	if late := r.Overrun(); late != "" {
-		lines = append(lines, "the schedule was not kept, "+late+": give a lower --rate, or more --connections")
+		lines = append(lines, "the schedule was not kept, "+late+": "+r.remedy())
 	}
 	lines = append(append(lines, r.Explained()...), r.stockLine(), r.ledgerLine())
 	if r.Found+r.untold() > 0 {

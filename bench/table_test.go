@@ -85,6 +85,11 @@ func TestOverrun(t *testing.T) {
 			r.Late = &Lateness{Latency: Latency{P99Us: tt.late}, Visits: 1000 - tt.dropped, Dropped: tt.dropped}
 			assert.Equal(t, tt.want, r.Overrun())
 			assert.Equal(t, tt.want != "", strings.Contains(r.Verdict(), "about the bench, not the service"))
+			r.Ops[0].Failed["503 unavailable"] = 38
+			assert.Equal(t, tt.want != "", strings.Contains(r.Verdict(), "about the bench, not the service"), "50 of 5,038 failed")
+			r.Ops[0].Failed["503 unavailable"] = 39
+			assert.Equal(t, tt.want != "", strings.Contains(r.Verdict(), "not kept while requests failed: rates and latencies are of a service that stood still"))
+			assert.Equal(t, tt.want != "", strings.Contains(r.caption(), "connections waited while requests failed"))
 		})
 	}
 }
