@@ -114,6 +114,8 @@ func (entry *Entry) parseFields(fields []string) error {
 	switch fields[0] {
 	case "orders":
 		entry.Orders = parseLoggedOrders(fields[entryHead:], entry.Sequence)
+	case kindAccepted:
+		return entry.parseAccepted(fields[entryHead:])
 	case kindReserved:
 		return entry.parseReserved(fields[entryHead:])
 	case "change":

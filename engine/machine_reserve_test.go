@@ -116,7 +116,7 @@ func (b *machineBatch) repeatable(m *model) (orders []modelOrder) {
 // forget notes the tokens of entries that were trimmed.
 func (mc *machine) forget(trimmed []modelEntry) {
 	for i := range trimmed {
-		if trimmed[i].fields[0] != "reserved" {
+		if trimmed[i].fields[0] != "accepted" {
 			continue
 		}
 		for _, b := range mc.batches {
@@ -132,6 +132,9 @@ func (mc *machine) newOrder(t *rapid.T, id string, wish bool) modelOrder {
 		product:  rapid.SampledFrom(modelProducts).Draw(t, "product"),
 		user:     rapid.SampledFrom(modelUsers).Draw(t, "user"),
 		quantity: quantity.text, units: quantity.units,
+	}
+	if rapid.IntRange(0, 2).Draw(t, "a buyer who was never here if 2") == 2 {
+		o.user = "n" + strconv.Itoa(len(mc.model.buyers)) + "." + strconv.Itoa(len(mc.batches))
 	}
 	if wish {
 		o.wish = mc.wish(t, &o)

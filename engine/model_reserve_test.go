@@ -35,7 +35,8 @@ type modelReserve struct {
 // reserve predicts the reply after {OK, nowMs} and carries the batch out.
 func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) []string {
 	var statuses strings.Builder
-	var details, logged []string
+	var details []string
+	accepted, granted := m.orders, map[string]string{} // id -> record
 	anyDue, tight := len(m.due(r.nowMs)) > 0, false
 	m.batch = map[string]string{}
 	m.token = orders[0].id[:10]
@@ -45,7 +46,10 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 		letter, detail := m.decide(r, o)
 		switch letter {
 		case "A":
-			logged = append(logged, m.take(r, o, m.orders+int64(len(logged))+1))
+			accepted++
+			if record := m.take(r, o, accepted); o.wish != nil {
+				granted[o.id] = record
+			}
 		case "S":
 			c, _ := modelCounters(m.stock[o.product])
 			tight = tight || c[1] > 0
@@ -56,7 +60,7 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 		statuses.WriteString(letter)
 		details = append(details, detail...)
 	}
-	m.appendReserved(r.nowMs, logged)
+	m.appendAccepted(r.nowMs, orders, statuses.String(), granted)
 	reply := []string{text(m.seq), text(m.orders), flag(anyDue && tight), statuses.String()}
 	for _, product := range products {
 		reply = append(reply, m.left(product))
@@ -64,30 +68,56 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 	return append(reply, details...)
 }
 
-// appendReserved logs the orders of a batch, all in one value, if there are any.
-func (m *model) appendReserved(nowMs int64, logged []string) {
-	if len(logged) > 0 {
-		m.append(nowMs, "reserved", text(nowMs), text(m.orders), strings.Join(logged, ""))
-		m.orders += int64(len(logged))
+// appendAccepted logs the orders of a batch, if there are any: ids, then what is sold in a row, of one quantity and product each,
+// and what is granted, one by one.
+func (m *model) appendAccepted(nowMs int64, orders []modelOrder, statuses string, granted map[string]string) {
+	ids, entry, inRow, count := m.token, []string{}, false, int64(0)
+	for i, o := range orders {
+		if statuses[i] != 'A' {
+			inRow = false
+			continue
+		}
+		count++
+		ids += o.id[10:]
+		buyer := o.product + "|" + o.user
+		if o.wish != nil {
+			entry, inRow = append(entry, "record", granted[o.id]), false
+			continue
+		}
+		if inRow && i > 0 && orders[i-1].product == o.product && orders[i-1].quantity == o.quantity {
+			entry[len(entry)-1] += " " + buyer
+		} else {
+			entry = append(entry, text(o.units), buyer)
+		}
+		inRow = true
+	}
+	if count > 0 {
+		m.append(nowMs, append([]string{"accepted", text(nowMs), text(m.orders), ids}, entry...)...)
+		m.orders += count
 	}
 	m.batch = nil
 }
 
-// reserved reads an entry of that kind: id and record of each of its orders, in turn.
-func (e *modelEntry) reserved() (pairs []string) {
-	count := number(e.fields[2])
-	for rest := e.fields[3]; rest != ""; {
-		end := 18 + int(rest[16])*256 + int(rest[17])
-		id, said := rest[:16], rest[18:end]
-		rest = rest[end:]
+// accepted reads an entry of that kind: id and record of each of its orders, in turn; granted has the ids of those that are not
+// sold at once.
+func (e *modelEntry) accepted() (pairs []string, granted map[string]bool) {
+	count, ids, granted := number(e.fields[2]), e.fields[3], map[string]bool{}
+	add := func(record string) string {
 		count++
-		_, readable := parseModelRecord(said)
-		if quantity, buyer, _ := strings.Cut(said, ","); !readable {
-			said = strings.Join([]string{"c", "1", quantity, text(e.ms), text(e.ms), "0", text(e.seq), text(count), buyer}, ",")
-		}
-		pairs = append(pairs, id, said)
+		id := ids[:10] + ids[10+3*len(pairs):][:6]
+		pairs = append(pairs, id, record)
+		return id
 	}
-	return pairs
+	for f := 4; f < len(e.fields); f += 2 {
+		if e.fields[f] == "record" {
+			granted[add(e.fields[f+1])] = true
+			continue
+		}
+		for _, buyer := range strings.Split(e.fields[f+1], " ") {
+			add(strings.Join([]string{"c", "1", e.fields[f], text(e.ms), text(e.ms), "0", text(e.seq), text(count + 1), buyer}, ","))
+		}
+	}
+	return pairs, granted
 }
 
 // entry is the one in the log that a sequence names; nil = there is none.
@@ -102,10 +132,10 @@ func (m *model) entry(sequence string) *modelEntry {
 
 // find looks an order up in an entry that may have it.
 func (e *modelEntry) find(id string) (record string, ok bool) {
-	if e == nil || e.fields[0] != "reserved" {
+	if e == nil || e.fields[0] != "accepted" {
 		return "", false
 	}
-	pairs := e.reserved()
+	pairs, _ := e.accepted()
 	for k := 0; k < len(pairs); k += 2 {
 		if pairs[k] == id {
 			return pairs[k+1], true
@@ -144,8 +174,8 @@ func (m *model) keeps(id string) (record string, ok bool) {
 
 // granted tells whether an entry has an order's whole record: it is held, or has a key.
 func (e *modelEntry) granted(id string) bool {
-	at := strings.Index(e.fields[3], id)
-	return at >= 0 && strings.ContainsRune("pc", rune(e.fields[3][at+18]))
+	_, granted := e.accepted()
+	return granted[id]
 }
 
 // decided is the record of an order that was decided before, as far as the script has to look for it: an order that was sold
@@ -289,7 +319,7 @@ func (m *model) buyer(product, user string) (bought, held, lockUntil int64, last
 	return number(f[1]), number(f[2]), number(f[3]), f[4], true
 }
 
-// take gives an order its units and returns what the entry has of it.
+// take gives an order its units and returns its record.
 func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	c, _ := modelCounters(m.stock[o.product])
 	bought, held, _, _, _ := m.buyer(o.product, o.user)
@@ -320,9 +350,8 @@ func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 			field = o.id
 		}
 		m.records[field] = text(m.seq + 1)
-		said = text(o.units) + "," + o.product + "|" + o.user
 	}
-	return o.id + string([]byte{byte(len(said) / 256), byte(len(said) % 256)}) + said
+	return said
 }
 
 // modelRecord is what a record says, its place in the log aside.

@@ -179,8 +179,8 @@ func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
 		switch e.fields[0] {
 		case "orders":
 			pairs = e.fields[2:]
-		case "reserved":
-			pairs = e.reserved()
+		case "accepted":
+			pairs, _ = e.accepted()
 			byToken = m.records[pairs[0][:10]] == text(e.seq)
 		}
 		if byToken {

@@ -71,6 +71,9 @@ func FuzzParseEntry(f *testing.F) {
 		"change\n1\na\n3,-5,APPLIED", "change\n1\na\n3,0,REFUSED", "change\n1\na\n3,0,SOMETHING", "change\n1\na\nx", "change\n1\na\n-1,1,APPLIED",
 		"change\n1\na\n3,-5,APPLIED\nmore\nfields", "nobody\n1\na\nb", "reserved\n1\n7\n" + id + "\x00\x051,a|u" + id + "\x00\x07rubbish" + id + "\x00\x14c,1,2,1,1,0,7,0,a|u", "reserved\n1\n7\nx",
 		"reserved\n1\n7\n" + id + "\x00\x061,a|u", "reserved\n1\nx\ny", "reserved\n1\n7\n" + id + "\x00\x05-,a|u" + id + "\x00\x0b2000000,a|u",
+		"accepted\n1\n7\n" + id + "rrrrrr\n2\na|u b|v", "accepted\n1\n7\n" + id + "rrrrrrssssss\n1\na|u\nrecord\nc,1,2,1,1,0,7,0,a|u\n3\na|u",
+		"accepted\n1\n7\n" + id + "\n1\na|u b|v", "accepted\n1\n7\n" + id + "\nrecord\nrubbish", "accepted\n1\n7\n" + id + "\nx\na|u",
+		"accepted\n1\n7\n" + id + "rrrrrr\n2\nrubbish ", "accepted\n1\nx\n" + id + "\n1\na|u", "accepted\n1\n7\nshort\n1\na|u", "accepted\n1\n7",
 		"orders\nnever\na\nb", "orders\n1", "", "orders\n1\na",
 	} {
 		f.Add(lines)
@@ -87,6 +90,8 @@ func FuzzParseEntry(f *testing.F) {
 		switch fields[0] {
 		case "orders":
 			requireLoggedOrders(t, fields[2:], entry.Orders)
+		case "accepted":
+			requireAcceptedOrders(t, fields[2:], entry.Orders)
 		case "reserved":
 			requireReservedOrders(t, fields[2], fields[3], entry.Orders)
 		case "change":
@@ -139,6 +144,48 @@ func requireReservedOrders(t *testing.T, before, value string, orders []LoggedOr
 		value = value[18+size:]
 	}
 	require.Empty(t, value, "all orders")
+}
+
+// requireAcceptedOrders has the fields of an entry made again from what was read of its orders, whatever was in them.
+func requireAcceptedOrders(t *testing.T, fields []string, orders []LoggedOrder) {
+	t.Helper()
+	ids := fields[1][:tokenSize]
+	for i := range orders {
+		o := &orders[i]
+		require.Equal(t, []any{uint64(7), i}, []any{o.Order.Sequence, o.Order.Index}, "the entry decides where an order is")
+		require.Equal(t, fields[1][:tokenSize], string(o.Order.ID[:tokenSize]), "all have the token")
+		ids += string(o.Order.ID[tokenSize:])
+	}
+	require.Equal(t, fields[1], ids, "all ids, in turn")
+	for f := 2; f < len(fields); f += 2 {
+		if fields[f] == "record" {
+			require.Equal(t, fields[f+1], orders[0].Record, "the record as it stands")
+			orders = orders[1:]
+			continue
+		}
+		for _, buyer := range strings.Split(fields[f+1], " ") {
+			requireSold(t, fields[0], fields[f], buyer, &orders[0])
+			orders = orders[1:]
+		}
+	}
+	require.Empty(t, orders, "no others")
+}
+
+// requireSold holds one order against what an entry says was sold at once; before is the running count of orders before it.
+func requireSold(t *testing.T, before, quantity, buyer string, o *LoggedOrder) {
+	t.Helper()
+	if o.Err != nil {
+		require.Equal(t, quantity+","+buyer, o.Record, "what can't be read, as it stands")
+		return
+	}
+	require.Empty(t, o.Record)
+	require.Equal(t, withoutLeadingZeros(quantity), text(o.Order.Quantity))
+	require.Equal(t, buyer, BuyerField(o.Order.Product, o.Order.User))
+	require.Equal(t, number(before)+int64(o.Order.Index)+1, o.Order.Number, "the running count")
+	read, err := ParseRecord(o.Order.ID, o.Text())
+	require.NoError(t, err, "the record that stands for it")
+	read.Index = o.Order.Index
+	require.Equal(t, read, o.Order, "the record says all that is known of it")
 }
 
 func requireTakenChange(t *testing.T, product, value string, change *TakenChange) {

@@ -1,15 +1,12 @@
 package engine
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"strconv"
 	"strings"
 )
 
-// kindReserved is the kind of the entries that reserve.lua makes: running count of orders before them, then all orders in
-// one value. See [reservedOrders].
+// kindReserved is the kind of the entries that reserve.lua made in the version before: running count of orders before them, then
+// all orders in one value. See [reservedOrders].
 const kindReserved = "reserved"
 
 var errReservedFields = errors.New("not the fields of a batch of reservations")
@@ -21,39 +18,22 @@ func (entry *Entry) parseReserved(fields []string) error {
 		return errReservedFields
 	}
 	rest := reservedOrders(fields[1])
-	entry.Orders = make([]LoggedOrder, 0, rest.atMost())
+	orders := make([]LoggedOrder, 0, rest.atMost())
 	for len(rest) > 0 {
 		id, text, ok := rest.next()
-		logged := LoggedOrder{Record: text}
-		if ok {
-			logged = entry.reserved(id, text, base+int64(len(entry.Orders))+1)
-		} else {
-			logged.Record, logged.Err = string(rest), errReservedOrder
-			rest = ""
+		if !ok {
+			orders = append(orders, LoggedOrder{Record: string(rest), Err: errReservedOrder})
+			break
 		}
-		logged.Order.Sequence, logged.Order.Index = entry.Sequence, len(entry.Orders)
-		entry.Orders = append(entry.Orders, logged)
+		quantity, buyer, _ := strings.Cut(text, ",")
+		if parseCount(quantity, new(int64)) == nil {
+			orders = append(orders, entry.sold(id, quantity, buyer, base+int64(len(orders))+1))
+		} else {
+			orders = append(orders, granted(id, text))
+		}
 	}
+	entry.setOrders(orders)
 	return nil
-}
-
-// reserved reads one order of the entry, the number-th of its partition.
-func (entry *Entry) reserved(id OrderID, text string, number int64) LoggedOrder {
-	logged := LoggedOrder{Order: Order{ID: id}}
-	err := logged.Order.parseSale(text)
-	if errors.Is(err, errNoSale) {
-		logged.Record = text
-		err = logged.Order.parse(text)
-	} else if err == nil {
-		o := &logged.Order
-		o.Status, o.Version, o.CreatedAtMs, o.UpdatedAtMs, o.Number = StatusConfirmed, 1, entry.TimeMs, entry.TimeMs, number
-		o.Sequence = entry.Sequence
-		err = o.checkBounds()
-	}
-	if err != nil {
-		return LoggedOrder{Order: Order{ID: id}, Record: text, Err: fmt.Errorf("order %s: record %q: %w", id, text, err)}
-	}
-	return logged
 }
 
 // reservedOrders are the orders of an entry of reserve.lua, one after another: of each its id, the length of what the entry
@@ -84,46 +64,4 @@ func (r *reservedOrders) next() (id OrderID, text string, ok bool) {
 	copy(id[:], s)
 	*r = reservedOrders(s[end:])
 	return id, s[reservedHead:end], true
-}
-
-var errNoSale = errors.New("not an order sold at once")
-
-// parseSale reads quantity,product|user.
-func (o *Order) parseSale(text string) error {
-	quantity, identity, _ := strings.Cut(text, ",")
-	if parseCount(quantity, &o.Quantity) != nil {
-		return errNoSale
-	}
-	product, user, _ := SplitBuyerField(identity)
-	if !ValidProductID(product) || !ValidUserID(user) {
-		return errRecordOwner
-	}
-	o.Product, o.User = product, user
-	return nil
-}
-
-// entryOf returns the sequence of the entry that has an order, where that is all that Redis keeps of it.
-func entryOf(kept string) (sequence uint64, ok bool) {
-	sequence, err := strconv.ParseUint(kept, 10, 53)
-	return sequence, err == nil
-}
-
-// findLogged reads an order's record in an entry. Where that is gone the order is in the ledger. byToken says that the token
-// led there: then only those count that were sold at once.
-func (e *Engine) findLogged(ctx context.Context, v *view, id OrderID, sequence uint64, byToken bool) (Order, bool, error) {
-	at := formatUint(sequence) + "-0"
-	messages, err := e.client.Do(ctx, e.client.B().Xrange().Key(v.keys.Log).Start(at).End(at).Build()).ToArray()
-	if err != nil || len(messages) == 0 {
-		return Order{}, false, err
-	}
-	entry, err := parseEntry(&messages[0])
-	if err != nil {
-		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
-	}
-	for i := range entry.Orders {
-		if logged := &entry.Orders[i]; logged.Order.ID == id && (logged.Record == "" || !byToken) {
-			return logged.Order, logged.Err == nil, logged.Err
-		}
-	}
-	return Order{}, false, nil
 }

@@ -237,6 +237,33 @@ func TestBatchesOfOneTokenDoNotMeet(t *testing.T) {
 	require.Empty(t, n.fields())
 }
 
+// Where an entry has not as many ids as orders nobody knows which are whose: no order of its token was sold or not.
+func TestAnEntryWhoseIDsDoNotAddUpIsNoRefusal(t *testing.T) {
+	n := newBatched(t, "idsdonot")
+	k := n.keys(0)
+	ids := mates(NewOrderID(0, time.Now()), 3)
+	said := string(ids[0][:]) + string(ids[1][tokenSize:])
+	for i, entry := range [][]string{
+		{said, "1", "a|u"},
+		{said, "1", "a|u a|v a|w"},
+		{said[:tokenSize+3], "1", "a|u"},
+		{said, "1", "a|u", "record", "c,1,1,1,1,0,2,2,a|v", "record", "c,1,1,1,1,0,2,2,a|w"},
+	} {
+		sequence := strconv.Itoa(i + 2)
+		n.do(t, append([]string{"XADD", k.Log, sequence + "-0", "accepted", "1000", "0"}, entry...)...)
+		n.do(t, "HSET", k.Meta, "sequence", sequence)
+		n.do(t, "HSET", k.Orders, tokenIn(ids[0]), sequence)
+		for _, r := range n.attempt(ids...) {
+			require.Equal(t, ErrOutcomeUnknown, r.err, "entry %q", entry)
+		}
+		_, err := n.settleAlone(&Transition{ID: ids[0], Action: ActionCancel})
+		require.Equal(t, ErrCorruptOrder, err, "entry %q", entry)
+		_, found, _ := n.Find(t.Context(), ids[0])
+		require.False(t, found, "entry %q", entry)
+	}
+	require.Equal(t, int64(0), n.stock(t, "a").Sold, "nothing was sold")
+}
+
 // A token whose entry can't be read to its end says of no order that it was not sold; one that is read before the damage is
 // as it is.
 func TestADamagedEntryIsNoRefusal(t *testing.T) {
@@ -294,7 +321,37 @@ func TestATokenWithoutItsEntryLeavesAnOrderToTheLedger(t *testing.T) {
 	require.Equal(t, StatusCancelled, done.Order.Status)
 }
 
-// The version before kept a field for each order: they are read, settled and trimmed as they were.
+// The version before wrote entries of another kind, with a token or without.
+func TestEntriesOfTheVersionBeforeAreRead(t *testing.T) {
+	n := newBatched(t, "beforetoken")
+	n.sold(2, mates(NewOrderID(0, time.Now()), 1)...)
+	k := n.keys(0)
+	ids := mates(NewOrderID(0, time.Now()), 3)
+	dueMs := time.Now().Add(time.Hour).UnixMilli()
+	hold := Order{ID: ids[2], Status: StatusPending, Version: 1, Quantity: 1, CreatedAtMs: 1000, UpdatedAtMs: 1000, ExpiresAtMs: dueMs, Sequence: 3, Number: 4, Product: "a", User: "u"}
+	value := string(ids[0][:]) + "\x00\x05" + "1,a|u" + string(ids[1][:]) + "\x00\x05" + "1,a|u" + string(ids[2][:]) + string([]byte{0, byte(len(hold.Record()))}) + hold.Record()
+	n.do(t, "XADD", k.Log, "3-0", "reserved", "1000", "1", value)
+	n.do(t, "HSET", k.Meta, "sequence", "3", "orders", "4")
+	n.do(t, "HSET", k.Orders, tokenIn(ids[0]), "3", string(ids[2][:]), hold.Record())
+	n.do(t, "ZADD", k.Expiry, text(dueMs), string(ids[2][:]))
+	n.do(t, "HSET", k.Buyers, "a|u", "2,1,0,")
+	n.do(t, "HSET", k.Stock, "a", "96,1,3,100,1")
+	require.Equal(t, []any{uint64(3), int64(3), 1}, []any{n.find(t, ids[1]).Sequence, n.find(t, ids[1]).Number, n.find(t, ids[1]).Index})
+	audit, err := n.Audit(t.Context(), 0, n.partitions[0].view.Load().Epoch, 0, &AuditQuery{Orders: ids})
+	require.NoError(t, err)
+	require.Equal(t, []bool{true, true, false}, []bool{audit.Orders[0].InLog, audit.Orders[1].InLog, audit.Orders[2].InLog})
+	done, err := n.settleAlone(&Transition{ID: ids[0], Action: ActionCancel})
+	require.NoError(t, err)
+	require.Equal(t, int64(2), done.Order.Version)
+	freed, err := n.settleAlone(&Transition{ID: ids[2], Action: ActionCancel})
+	require.NoError(t, err)
+	n.trim(3)
+	require.Equal(t, map[string]string{string(ids[0][:]): done.Order.Record(), string(ids[2][:]): freed.Order.Record()}, n.fields(), "the token is gone")
+	n.trim(2)
+	require.Empty(t, n.fields())
+}
+
+// The one before that kept a field for each order: they are read, settled and trimmed as they were.
 func TestFieldsOfTheVersionBeforeAreRead(t *testing.T) {
 	n := newBatched(t, "before")
 	n.sold(2, mates(NewOrderID(0, time.Now()), 1)...)
@@ -312,6 +369,9 @@ func TestFieldsOfTheVersionBeforeAreRead(t *testing.T) {
 	for i, id := range ids {
 		require.Equal(t, []any{uint64(3), int64(2 + i)}, []any{n.find(t, id).Sequence, n.find(t, id).Number})
 	}
+	audit, err := n.Audit(t.Context(), 0, n.partitions[0].view.Load().Epoch, 0, &AuditQuery{Orders: ids[:1]})
+	require.NoError(t, err)
+	require.True(t, audit.Orders[0].InLog)
 	whole := n.find(t, ids[2])
 	n.do(t, "HSET", k.Orders, string(ids[2][:]), whole.Record()) // as somebody might who repairs
 	done, err := n.settleAlone(&Transition{ID: ids[0], Action: ActionCancel})

@@ -23,7 +23,7 @@
 --
 -- Invariant: writes nothing.
 --@include guard.lua
---@include books.lua
+--@include entries.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge)
 if code ~= 'OK' then return {code, nowMs} end
@@ -53,18 +53,17 @@ if first <= #ARGV then
   end
   local records = redis.call('HMGET', KEYS[5], unpack(asked))
   local expiry = redis.call('ZMSCORE', KEYS[6], unpack(ids))
-  local entries = {} -- sequence -> what its entry has of orders, '' = it is none of reserve.lua
+  local entries = {} -- sequence -> the fields of its entry
   for k = 1, #ids do
     local record, sequence = records[2 * k - 1], records[2 * k]
     if not record and sequence and match(sequence, '^%d+$') and #sequence <= 15 then
-      local value = entries[sequence]
-      if not value then
+      local fields = entries[sequence]
+      if not fields then
         local entry = redis.call('XRANGE', KEYS[7], sequence .. '-0', sequence .. '-0')[1]
-        value = entry and entry[2][1] == 'reserved' and entry[2][4] or ''
-        entries[sequence] = value
+        fields = entry and entry[2] or {}
+        entries[sequence] = fields
       end
-      local _, at = string.find(value, ids[k], 1, true) -- no text in an entry has the first byte of an id
-      if at and match(value, '^..%d', at + 1) then record = sequence end
+      if sells(fields, ids[k]) then record = sequence end
     end
     reply[n + 2 * k - 1], reply[n + 2 * k] = record, expiry[k]
   end

@@ -21,6 +21,7 @@
 -- Invariant: initial = current + held + sold before and after. Only a hold ('p') expires, once. An id that is none's
 -- leaves the set.
 --@include guard.lua
+--@include counters.lua
 --@include books.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))

@@ -17,7 +17,7 @@ var files embed.FS
 const include = "--@include "
 
 // fragments are included by scripts and never run on their own.
-var fragments = map[string]bool{"guard.lua": true, "books.lua": true}
+var fragments = map[string]bool{"guard.lua": true, "books.lua": true, "counters.lua": true, "entries.lua": true}
 
 // Names returns the file names of all scripts, sorted, fragments left out.
 func Names() []string {

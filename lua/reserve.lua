@@ -53,17 +53,21 @@
 -- order is accepted; the XADD is the first write, so a refused append leaves no trace. An order id has one effect, as long as
 -- neither the entry that has it nor that of its token was trimmed.
 --@include guard.lua
---@include books.lua
+--@include counters.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
 if code ~= 'OK' then return {code, nowMs} end
 
 local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
-local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
-local call = redis.call
+local runs, wished, ids = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local call, find, concat = redis.call, string.find, table.concat
+local wishAt = 8 + 3 * runs
+local buyerAt = wishAt + 5 * wished
+local n = #ARGV - buyerAt
+local token = sub(ids, 1, 10)
 
 local names, shelf = {}, {} -- the products, each once; name -> product
-for a = 9, 6 + 3 * runs, 3 do
+for a = 9, wishAt, 3 do
   local name = ARGV[a]
   if not shelf[name] then
     names[#names + 1] = name
@@ -71,46 +75,43 @@ for a = 9, 6 + 3 * runs, 3 do
   end
 end
 
-local ids = ARGV[8]
-local token = tokenOf(ids)
-local function restOf(i) return sub(ids, 6 * i + 5, 6 * i + 10) end
-
-local wishes, fields = {}, {}
-local places, asked = {}, {token} -- of the wishes; what is asked for in the hash of orders
-local wishAt = 8 + 3 * runs
-for a = wishAt, wishAt + 5 * wished - 5, 5 do
-  local i = tonumber(ARGV[a + 1])
-  local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5], id = token .. restOf(i)}
-  wishes[i] = wish
-  places[#places + 1], asked[#asked + 1] = i, wish.id
+local wishes, fields = {}, {} -- by their orders' places; idempotency fields
+for a = wishAt, buyerAt - 5, 5 do
+  local wish = {holdMs = tonumber(ARGV[a + 2]), field = ARGV[a + 3], request = ARGV[a + 4], key = ARGV[a + 5]}
+  wishes[tonumber(ARGV[a + 1])] = wish
   if wish.field ~= '' then fields[#fields + 1] = wish.field end
 end
-
-local buyerAt = wishAt + 5 * wished
-local n = #ARGV - buyerAt
 
 local stockRead = call('HMGET', KEYS[2], unpack(names))
 local termsRead = call('HMGET', KEYS[3], unpack(names))
 local buyersRead = call('HMGET', KEYS[4], unpack(ARGV, buyerAt + 1, buyerAt + n))
-local ordersRead = call('HMGET', KEYS[5], unpack(asked))
-local taken = ordersRead[1] -- the entry that has the token
-local function entryAt(id) return call('XRANGE', KEYS[6], id, id) end
+local taken = call('HMGET', KEYS[5], token)[1] -- the entry that has the token
 
-local decided = {} -- place -> record of an order that was decided before
-if taken then
-  local entry, all = entryOf(taken, entryAt), {}
-  for i = 1, n do all[i] = token .. restOf(i) end
-  ordersRead = call('HMGET', KEYS[5], unpack(all))
-  for i = 1, n do
-    local id, kept = all[i], ordersRead[i]
-    decided[i] = kept and recordOf(id, kept, entryAt) or entry.sold[id] or entry.granted[id] or not entry.all and taken or nil
-  end
-else
-  for k = 1, #places do
-    local kept = ordersRead[k + 1]
-    if kept then decided[places[k]] = recordOf(asked[k + 1], kept, entryAt) end
-  end
+-- entryReaders makes what it takes to read entries, for few calls have to.
+local function entryReaders()
+  --@include entries.lua
+  return readAccepted, entryOf, recordOf
 end
+
+-- decidedBefore has the records of orders that were decided before, by their places. It asks for those with a wish by their
+-- ids and, where the token is there, for all.
+local function decidedBefore()
+  local _, entryOf, recordOf = entryReaders()
+  local function entryAt(id) return call('XRANGE', KEYS[6], id, id) end
+  local places, asked, decided = {}, {}, {}
+  for i = 1, n do
+    if taken or wishes[i] then places[#places + 1], asked[#asked + 1] = i, token .. sub(ids, 6 * i + 5, 6 * i + 10) end
+  end
+  local ordersRead = call('HMGET', KEYS[5], unpack(asked))
+  local entry = taken and entryOf(taken, entryAt)
+  for k = 1, #asked do
+    local id, kept = asked[k], ordersRead[k]
+    if kept then decided[places[k]] = recordOf(id, kept, entryAt)
+    elseif entry then decided[places[k]] = entry.sold[id] or entry.granted[id] or not entry.all and taken or nil end
+  end
+  return decided
+end
+local decided = (taken or wished > 0) and decidedBefore() or {}
 
 -- Keys live in two hashes that take turns: each is emptied when its next generation begins, so a key is kept for one
 -- generation (keyMs, the same for all callers) at the least and for two at the most. stored is the generation that wrote
@@ -128,61 +129,39 @@ if #fields > 0 then
   end
 end
 
--- whatKey compares a request with the earlier one of its key.
-local function whatKey(earlier, wish)
-  if match(string.sub(earlier, 17), '^%d+,(.*)$') == wish.request then return 'K', earlier end
-  return 'C'
-end
-
-for i = 1, #names do
-  local p = readProduct(stockRead[i], termsRead[i])
-  if not p then p = {unknown = stockRead[i] and 'X' or 'U', current = -1, terms = {}}
+for k = 1, #names do
+  local p = readProduct(stockRead[k], termsRead[k])
+  if not p then p = {unknown = stockRead[k] and 'X' or 'U', current = -1, terms = {}}
   elseif not p.terms.active then p.refusal = 'I'
   elseif nowMs < p.terms.startsMs then p.refusal, p.detail = 'N', p.terms.startsMs
   elseif p.terms.endsMs > 0 and nowMs >= p.terms.endsMs then p.refusal = 'E' end
-  shelf[names[i]] = p
+  shelf[names[k]] = p
 end
 
 local sequence, accepted = meta[3] + 1, 0
 local ms, place, lockUntilMs = text(nowMs), text(sequence), nowMs + lockMs
-local lockUntil = text(lockUntilMs)
 local statuses, details, tight = {}, {}, false
-local buyers, people = {}, {} -- key -> what the buyer has, or where in buyersWrite that is; those that have been read
-local seen, pieces = {}, {}   -- rest of an order's id -> its number in this batch; what the entry has of each
-local soldAny = false         -- without a wish
+local soldAny = false -- without a wish
+local rests, entry = {token}, {} -- of the orders that are accepted: their ids, and what else the log is told of them
+local buyers, people = {}, {}    -- key -> what the buyer has, or where in buyersWrite that is; those that have been read
 local buyersWrite, ordersWrite, expiryWrite, keysWrite = {}, {}, {}, {}
 
--- buyerOf returns what the buyer of an order has; false where it can't be read.
-local function buyerOf(i, key)
-  local b, at = buyers[key], nil
-  if b ~= nil and type(b) ~= 'number' then return b end
-  if b then at, b = b, buyersWrite[b] else b = buyersRead[i] end
-  b = readBuyer(b) or false
-  if b then
-    b.key, b.at = key, at
-    people[#people + 1] = b
-  end
-  buyers[key] = b
-  return b
+-- sell has the entry say that orders in a row were sold at once, each for a quantity.
+local function sell(from, to, p, quantity)
+  local orders = to - from + 1
+  if orders == 0 then return end
+  rests[#rests + 1] = sub(ids, 6 * from + 5, 6 * to + 10)
+  entry[#entry + 1] = text(quantity)
+  entry[#entry + 1] = concat(ARGV, ' ', buyerAt + from, buyerAt + to)
+  statuses[#statuses + 1] = string.rep('A', orders)
+  accepted = accepted + orders
+  p.sold = p.sold + orders * quantity
+  soldAny = true
 end
 
--- log adds an order to the entry: head is the length of what the entry has of it, and how that begins.
-local function log(rest, head, tail)
-  local at = 4 * accepted
-  pieces[at + 1], pieces[at + 2], pieces[at + 3], pieces[at + 4] = token, rest, head, tail
-  accepted = accepted + 1
-  seen[rest] = accepted
-end
-
--- keep has Redis know an order by its own id.
-local function keep(id, what)
-  local last = #ordersWrite
-  ordersWrite[last + 1], ordersWrite[last + 2] = id, what
-end
-
--- grant is what an order asks for beyond being sold at once: it is held, or known by its key.
-local function grant(rest, quantity, p, b, wish)
-  local id, tail, letter, expires = wish.id, '', 'c', '0'
+-- grant accepts an order that asks for more than to be sold at once: it is held, or known by its key.
+local function grant(rest, key, p, quantity, b, wish)
+  local id, tail, letter, expires = token .. rest, '', 'c', '0'
   if wish.key ~= '' then
     tail = '|' .. wish.request .. '|' .. wish.key
     known[wish.field] = id .. ms .. ',' .. wish.request
@@ -197,89 +176,102 @@ local function grant(rest, quantity, p, b, wish)
   else
     p.sold, b.bought = p.sold + quantity, b.bought + quantity
   end
+  accepted = accepted + 1
   local record = letter .. ',1,' .. text(quantity) .. ',' .. ms .. ',' .. ms .. ',' .. expires .. ',' .. place .. ','
-    .. text(meta[5] + accepted + 1) .. ',' .. b.key .. tail
-  log(rest, lengthText(#record), record)
-  keep(id, record)
+    .. text(meta[5] + accepted) .. ',' .. key .. tail
+  rests[#rests + 1] = rest
+  entry[#entry + 1] = 'record'
+  entry[#entry + 1] = record
+  ordersWrite[#ordersWrite + 1] = id
+  ordersWrite[#ordersWrite + 1] = record
 end
 
--- amountOf reads a quantity, once a call: bad is one that can't be sold. before and bought are how the texts begin that the
--- entry and the buyer get; heads are those of the entry with the length before them, by the length of product|user.
-local amounts = {}
-local function amountOf(wanted)
-  local amount = amounts[wanted]
-  if not amount then
-    local quantity = tonumber(wanted)
-    local bad = not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0
-    if bad then quantity = 0 end
-    local before = text(quantity) .. ','
-    amount = {quantity = quantity, bad = bad, before = before, bought = before .. '0,' .. lockUntil .. ',' .. token, heads = {}}
-    amounts[wanted] = amount
-  end
-  return amount
-end
-
--- Most orders are sold at once to buyers whom Redis has not met: they take the short way through this loop.
-local nobody = {bought = 0, held = 0, lockUntilMs = 0}
-local i = 0
+local i = 1 -- the order whose turn it is
 for a = 9, wishAt, 3 do
-  local p, amount = shelf[ARGV[a]], amountOf(ARGV[a + 1])
-  local t, unknown, refusal, refusalDetail = p.terms, p.unknown, p.refusal, p.detail
-  if amount.bad then refusal, refusalDetail = 'Q', nil end
-  local quantity, before, bought, heads = amount.quantity, amount.before, amount.bought, amount.heads
-  for _ = 1, tonumber(ARGV[a + 2]) do
-    i = i + 1
-    local rest, key, wish = sub(ids, 6 * i + 5, 6 * i + 10), ARGV[buyerAt + i], wishes[i]
-    local earlier = wish and known[wish.field]
-    local status, detail
-    if decided[i] then
-      status, detail = 'R', decided[i]
-    elseif seen[rest] then
-      local at = 4 * seen[rest]
-      status, detail = 'R', whole(sub(pieces[at - 1], 3) .. pieces[at], ms, place, text(meta[5] + seen[rest]))
-    elseif earlier then
-      status, detail = whatKey(earlier, wish)
-    else
-      local b = nobody
-      if wish or buyersRead[i] or buyers[key] ~= nil then b = buyerOf(i, key) end
-      if unknown then status = unknown
-      elseif not b then status = 'X'
-      elseif refusal then status, detail = refusal, refusalDetail
-      elseif wish and t.holdMs > 0 and wish.holdMs > t.holdMs then status, detail = 'H', t.holdMs
-      elseif lockMs > 0 and nowMs < b.lockUntilMs and not (wish and wish.key ~= '') then
-        status, detail = 'D', text(b.lockUntilMs) .. ',' .. b.last
-      elseif t.limit > 0 and b.bought + b.held + quantity > t.limit then
-        status, detail, tight = 'L', b.bought + b.held, tight or b.held > 0
-      elseif quantity > p.current then
-        status, tight = 'S', tight or p.held > 0
+  local p, quantity = shelf[ARGV[a]], tonumber(ARGV[a + 1])
+  local from, last = i, i + tonumber(ARGV[a + 2]) - 1 -- from: the first of those in a row that are sold at once
+  local t, refusal, refusalDetail = p.terms, p.refusal, p.detail
+  if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then
+    quantity, refusal, refusalDetail = 0, 'Q', nil
+  end
+  local plain = not taken and not p.unknown and not refusal and (t.limit == 0 or quantity <= t.limit)
+  local bought = plain and text(quantity) .. ',0,' .. text(lockUntilMs) .. ',' .. token -- how the text begins that a new buyer gets
+  while i <= last do
+
+    -- Most orders are sold at once, to buyers whom Redis has not met.
+    local left, at = p.current, #buyersWrite
+    while plain and i <= last and quantity <= left do
+      local key, rest = ARGV[buyerAt + i], sub(ids, 6 * i + 5, 6 * i + 10)
+      if buyersRead[i] or wishes[i] or buyers[key] ~= nil or find(ids, rest, 1, true) ~= 6 * i + 5 then break end
+      left, at = left - quantity, at + 2
+      buyersWrite[at - 1], buyersWrite[at] = key, bought .. rest
+      buyers[key] = at
+      i = i + 1
+    end
+    if left ~= p.current then p.current, p.changed = left, true end
+
+    if i <= last then -- any other
+      local key, rest, wish = ARGV[buyerAt + i], sub(ids, 6 * i + 5, 6 * i + 10), wishes[i]
+      local before, earlier = decided[i], wish and known[wish.field]
+      if not before and find(ids, rest, 1, true) ~= 6 * i + 5 then -- it may be one of those before it
+        sell(from, i - 1, p, quantity)
+        from = i
+        local readAccepted = entryReaders()
+        local e = readAccepted({'accepted', ms, text(meta[5]), concat(rests), unpack(entry)}, place)
+        before = e.sold[token .. rest] or e.granted[token .. rest]
+      end
+      local status, detail, b
+      if before then
+        status, detail = 'R', before
+      elseif earlier then
+        status, detail = 'C', nil
+        if match(sub(earlier, 17), '^%d+,(.*)$') == wish.request then status, detail = 'K', earlier end
       else
-        status = 'A'
-        p.current, p.changed = p.current - quantity, true
-        if wish then
-          grant(rest, quantity, p, b, wish)
-        else
-          local head = heads[#key]
-          if not head then
-            head = lengthText(#before + #key) .. before
-            heads[#key] = head
+        b = buyers[key]
+        if b == nil or type(b) == 'number' then
+          local value = buyersRead[i]
+          if b then value = buyersWrite[b] end
+          local read = readBuyer(value) or false
+          if read then
+            read.key, read.at = key, b
+            people[#people + 1] = read
           end
-          log(rest, head, key)
-          p.sold, soldAny = p.sold + quantity, true
-          if taken then keep(token .. rest, place) end
+          b = read
+          buyers[key] = b
         end
-        if b == nobody then
-          local last = #buyersWrite
-          buyersWrite[last + 1], buyersWrite[last + 2] = key, bought .. rest
-          buyers[key] = last + 2
+        if p.unknown then status = p.unknown
+        elseif not b then status = 'X'
+        elseif refusal then status, detail = refusal, refusalDetail
+        elseif wish and t.holdMs > 0 and wish.holdMs > t.holdMs then status, detail = 'H', t.holdMs
+        elseif lockMs > 0 and nowMs < b.lockUntilMs and not (wish and wish.key ~= '') then
+          status, detail = 'D', text(b.lockUntilMs) .. ',' .. b.last
+        elseif t.limit > 0 and b.bought + b.held + quantity > t.limit then
+          status, detail, tight = 'L', b.bought + b.held, tight or b.held > 0
+        elseif quantity > p.current then
+          status, tight = 'S', tight or p.held > 0
         else
+          status = 'A'
+          p.current, p.changed = p.current - quantity, true
           b.last, b.lockUntilMs, b.changed = token .. rest, lockUntilMs, true
-          if not wish then b.bought = b.bought + quantity end
         end
       end
+      if status == 'A' and not wish then
+        b.bought = b.bought + quantity
+        if taken then
+          ordersWrite[#ordersWrite + 1] = token .. rest
+          ordersWrite[#ordersWrite + 1] = place
+        end
+      else
+        sell(from, i - 1, p, quantity)
+        from = i + 1
+        if status == 'A' then grant(rest, key, p, quantity, b, wish) end
+        statuses[#statuses + 1] = status
+        if detail then details[#details + 1] = detail end
+      end
+      i = i + 1
     end
-    statuses[i] = status
-    if detail then details[#details + 1] = detail end
   end
+  sell(from, last, p, quantity)
 end
 
 local due = 0
@@ -305,8 +297,11 @@ if accepted > 0 then
       buyersWrite[at - 1], buyersWrite[at] = b.key, buyerText(b)
     end
   end
-  if soldAny and not taken then keep(token, place) end
-  call('XADD', KEYS[6], place .. '-0', 'reserved', ms, text(meta[5]), table.concat(pieces))
+  if soldAny and not taken then
+    ordersWrite[#ordersWrite + 1] = token
+    ordersWrite[#ordersWrite + 1] = place
+  end
+  call('XADD', KEYS[6], place .. '-0', 'accepted', ms, text(meta[5]), concat(rests), unpack(entry))
   call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders))
   call('HSET', KEYS[2], unpack(stockWrite))
   call('HSET', KEYS[4], unpack(buyersWrite))
@@ -325,9 +320,7 @@ else
   sequence = meta[3]
 end
 
-local reply = {'OK', nowMs, sequence, orders, due, table.concat(statuses)}
-local last = 6
-for k = 1, #names do reply[last + k] = shelf[names[k]].current end
-last = last + #names
-for k = 1, #details do reply[last + k] = details[k] end
+local reply = {'OK', nowMs, sequence, orders, due, concat(statuses)}
+for k = 1, #names do reply[#reply + 1] = shelf[names[k]].current end
+for k = 1, #details do reply[#reply + 1] = details[k] end
 return reply

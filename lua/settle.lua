@@ -39,6 +39,8 @@
 -- Invariant: initial = current + held + sold before and after, for every product. What an order gives back it gives back
 -- once. The XADD is the first write.
 --@include guard.lua
+--@include counters.lua
+--@include entries.lua
 --@include books.lua
 
 local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))

@@ -18,7 +18,7 @@
 -- An entry that nobody can read goes too: the ledger has it among its dead letters. Runs without memory (allow-oom),
 -- for it frees some.
 --@include guard.lua
---@include books.lua
+--@include entries.lua
 
 local watermark, graceMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local code, nowMs = guard(KEYS[1], ARGV[1], watermark, math.huge)
@@ -29,41 +29,47 @@ local removed, gone, last = 0, {}, nil
 
 -- forget removes what Redis keeps of orders of an entry, where it is of that entry's making and no hold: the record that
 -- the entry has of it, or the mark that Redis keeps instead, if any.
-local function forget(ids, records, mark)
+local function forget(records, mark)
+  local ids = {}
+  for id in pairs(records) do ids[#ids + 1] = id end
   if #ids == 0 then return end
   local kept = redis.call('HMGET', KEYS[2], unpack(ids))
   for k = 1, #ids do
-    if kept[k] and (kept[k] == mark or kept[k] == records[k] and byte(kept[k]) ~= 112) then gone[#gone + 1] = ids[k] end
+    if kept[k] and (kept[k] == mark or kept[k] == records[ids[k]] and byte(kept[k]) ~= 112) then gone[#gone + 1] = ids[k] end
   end
 end
 
--- forgetReserved does that for an entry of reserve.lua. Where the token names it, an order that was sold at once has no field
--- but with a later entry, and most batches have no others: no record begins otherwise than those two.
-local function forgetReserved(fields, mark)
-  local value = fields[4]
-  local token = tokenOf(value)
-  local byToken = redis.call('HGET', KEYS[2], token) == mark
-  if byToken then
-    gone[#gone + 1] = token
-    if not string.find(value, 'c,1,', 1, true) and not string.find(value, 'p,1,', 1, true) then return end
+-- granted tells whether an entry of reserve.lua may have whole records, which most have not: none of the version before begins
+-- otherwise than those two.
+local function granted(fields)
+  if fields[1] == 'reserved' then return find(fields[4], 'c,1,', 1, true) or find(fields[4], 'p,1,', 1, true) end
+  for f = 5, #fields, 2 do
+    if fields[f] == 'record' then return true end
   end
-  local ids, records = {}, {}
-  eachLogged(value, function(id, logged, place)
-    local record = whole(logged, fields[2], mark, text(tonumber(fields[3]) + place))
-    if record == logged or not byToken then ids[#ids + 1], records[#records + 1] = id, record end
-  end)
-  forget(ids, records, mark)
+  return false
+end
+
+-- forgetSales does that for an entry of reserve.lua. Where the token names it, an order that was sold at once has no field but
+-- with a later entry.
+local function forgetSales(fields, mark)
+  local token = tokenOf(fields[4])
+  local byToken = redis.call('HGET', KEYS[2], token) == mark
+  if byToken then gone[#gone + 1] = token end
+  if byToken and not granted(fields) then return end
+  local e = fields[1] == 'reserved' and readReserved(fields, mark) or readAccepted(fields, mark)
+  forget(e.granted, mark)
+  if not byToken then forget(e.sold, mark) end
 end
 
 for i = 1, #entries do
   local fields = entries[i][2]
   if nowMs - (tonumber(fields[2]) or 0) < graceMs then break end
   if fields[1] == 'orders' then
-    local ids, records = {}, {}
-    for f = 3, #fields, 2 do ids[#ids + 1], records[#records + 1] = fields[f], fields[f + 1] end
-    forget(ids, records)
-  elseif fields[1] == 'reserved' and tonumber(fields[3]) then
-    forgetReserved(fields, match(entries[i][1], '^%d+'))
+    local records = {}
+    for f = 3, #fields, 2 do records[fields[f]] = fields[f + 1] end
+    forget(records)
+  elseif (fields[1] == 'accepted' or fields[1] == 'reserved') and tonumber(fields[3]) then
+    forgetSales(fields, match(entries[i][1], '^%d+'))
   end
   removed, last = i, entries[i][1]
 end
@@ -74,5 +80,5 @@ for i = 1, #gone, maxUnpack do
   redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + maxUnpack - 1, #gone)))
 end
 local after = tonumber(match(last, '^(%d+)')) + 1
-redis.call('XTRIM', KEYS[3], 'MINID', text(after) .. '-0')
+redis.call('XTRIM', KEYS[3], 'MINID', string.format('%d-0', after))
 return {'OK', nowMs, removed, #gone}
