@@ -25,8 +25,8 @@ func (entry *Entry) parseReserved(fields []string) error {
 			orders = append(orders, LoggedOrder{Record: string(rest), Err: errReservedOrder})
 			break
 		}
-		quantity, buyer, _ := strings.Cut(text, ",")
-		if parseCount(quantity, new(int64)) == nil {
+		quantity, buyer, sale := strings.Cut(text, ",")
+		if sale && parseCount(quantity, new(int64)) == nil {
 			orders = append(orders, entry.sold(id, quantity, buyer, base+int64(len(orders))+1))
 		} else {
 			orders = append(orders, granted(id, text))
