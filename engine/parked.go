@@ -14,7 +14,7 @@ type parked struct {
 	count  int
 	timer  *time.Timer // is to fire as long as there are groups, at next
 	next   time.Time
-	wanted chan struct{} // has a token when a batch was parked
+	wanted chan struct{} // has a token after somebody began to wait
 }
 
 // parkedGroup are the requests of one batch.
@@ -45,14 +45,19 @@ func (p *parked) add(board *watermarkBoard, group parkedGroup) {
 		if first := group.firstDeadline(); len(p.groups) == 1 || first.Before(p.next) {
 			p.arm(first)
 		}
-		select {
-		case p.wanted <- struct{}{}:
-		default:
-		}
+		p.want()
 	}
 	p.mu.Unlock()
 	if passed {
 		group.finish(w)
+	}
+}
+
+// want tells whoever drains the partition that somebody waits.
+func (p *parked) want() {
+	select {
+	case p.wanted <- struct{}{}:
+	default:
 	}
 }
 

@@ -143,8 +143,8 @@ func (e *Engine) Check(ctx context.Context, partition int) (Guard, error) {
 // Alarm returns a channel that has a token after a script of the partition was refused or its answer was lost.
 func (e *Engine) Alarm(partition int) <-chan struct{} { return e.partitions[partition].alarm }
 
-// LedgerWanted returns a channel that has a token after requests of this process began to wait for the ledger of a
-// partition: whoever drains it has no reason to let more orders gather.
+// LedgerWanted returns a channel that has a token after somebody in this process began to wait for the ledger of a
+// partition: whoever drains it, here or elsewhere, has no reason to let more orders gather.
 func (e *Engine) LedgerWanted(partition int) <-chan struct{} {
 	return e.partitions[partition].parked.wanted
 }
@@ -167,7 +167,11 @@ func (e *Engine) DrainRate(partition int) float64 {
 // WaitDurable blocks until an entry of a partition's epoch is in the ledger. If the watermark that it returns is of a
 // later epoch, the entry's fate is in the ledger's rows.
 func (e *Engine) WaitDurable(ctx context.Context, partition int, epoch, sequence uint64) (Watermark, error) {
-	return e.partitions[partition].watermark.wait(ctx, epoch, sequence)
+	p := e.partitions[partition]
+	if now := p.watermark.get(); !now.covers(epoch, sequence) {
+		p.parked.want()
+	}
+	return p.watermark.wait(ctx, epoch, sequence)
 }
 
 // PartitionState is what a process knows of a partition.

@@ -78,7 +78,7 @@ func (r *drainRig) drainPile(b *testing.B) (peakBytes int64, drained, trimmed ti
 	await := func(done func() bool) time.Duration {
 		for !done() {
 			peak.Store(max(peak.Load(), processBytes(b)-before))
-			wait(ctx, 20*time.Millisecond, nil)
+			wait(ctx, 20*time.Millisecond)
 		}
 		return time.Since(began)
 	}

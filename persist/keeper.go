@@ -23,6 +23,7 @@ type KeeperConfig struct {
 	LockTTL        time.Duration // buyer lock, to be restored by a rebuild; 0 = off
 	IdempotencyTTL time.Duration // how long a request is known by its key, to be restored by a rebuild; default 24 h
 	LeaderSilence  time.Duration // after which Postgres ends the session of a leader that asks nothing; default 10 s
+	GatherPause    time.Duration // for which a leader lets orders gather where nobody waits for the ledger; default 25 ms
 	Logger         *slog.Logger  // nil = slog.Default()
 
 	// Settings are those that answers depend on, by name: the processes of a ledger compare them and log what differs. nil =
@@ -51,6 +52,9 @@ func (c KeeperConfig) withDefaults() KeeperConfig {
 	if c.LeaderSilence < time.Millisecond {
 		c.LeaderSilence = defaultLeaderSilence
 	}
+	if c.GatherPause == 0 {
+		c.GatherPause = defaultGatherPause
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -67,7 +71,8 @@ type Keeper struct {
 	config  KeeperConfig
 	metrics *keeperMetrics
 	hands   *hands
-	leads   []atomic.Bool // the partitions
+	leads   []atomic.Bool   // the partitions
+	hurry   []chan struct{} // of each partition: has a token after some process said that somebody there waits for the ledger
 	others  acquaintance
 }
 
@@ -76,7 +81,11 @@ func NewKeeper(pool *pgxpool.Pool, e *engine.Engine, config KeeperConfig) *Keepe
 	config = config.withDefaults()
 	k := &Keeper{
 		pool: pool, engine: e, config: config, metrics: newKeeperMetrics(config.Metrics), hands: newHands(e.Partitions()),
-		leads: make([]atomic.Bool, e.Partitions()), others: acquaintance{self: selfWith(config.Settings)},
+		leads: make([]atomic.Bool, e.Partitions()), hurry: make([]chan struct{}, e.Partitions()),
+		others: acquaintance{self: selfWith(config.Settings)},
+	}
+	for partition := range k.hurry {
+		k.hurry[partition] = make(chan struct{}, 1)
 	}
 	k.registerGauges(config.Metrics)
 	return k
@@ -128,7 +137,7 @@ func (f *follower) run(ctx context.Context) error {
 		if err != nil {
 			pause = faultPause
 		}
-		if !wait(ctx, pause, nil) || !wait(ctx, followInterval-pause, f.engine.Alarm(f.partition)) {
+		if !wait(ctx, pause) || !f.rest(ctx, followInterval-pause) {
 			return nil
 		}
 	}
@@ -238,14 +247,12 @@ func resign(ctx context.Context, conn *pgx.Conn, partition int) {
 	}
 }
 
-// wait pauses for d or until a token arrives; false means that ctx ended.
-func wait(ctx context.Context, d time.Duration, token <-chan struct{}) bool {
-	timer := time.NewTimer(max(d, 0))
+// wait pauses for d; false means that ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
-	case <-token:
 		return true
 	case <-ctx.Done():
 		return false
@@ -268,7 +275,7 @@ func (k *Keeper) listen(ctx context.Context) error {
 			k.config.Logger.Warn("watermarks are late: listening to the ledger broke off", "error", err)
 			broken = true
 		}
-		wait(ctx, faultPause, nil)
+		wait(ctx, faultPause)
 	}
 	return nil
 }
@@ -283,7 +290,7 @@ func (k *Keeper) openListener(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	raw := conn.Hijack()
-	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel+"; LISTEN "+settingsChannel); err != nil {
+	if _, err := raw.Exec(ctx, "LISTEN "+watermarkChannel+"; LISTEN "+settingsChannel+"; LISTEN "+hurryChannel); err != nil {
 		closeWithin(context.WithoutCancel(ctx), raw, resignTimeout)
 		return nil, err
 	}
@@ -321,8 +328,12 @@ func (k *Keeper) listenOnce(ctx context.Context, listening func()) error {
 
 // hear takes in what another process, or this one, announced.
 func (k *Keeper) hear(ctx context.Context, conn *pgx.Conn, n *pgconn.Notification) error {
-	if n.Channel == settingsChannel {
+	switch n.Channel {
+	case settingsChannel:
 		return k.meet(ctx, conn, n.Payload)
+	case hurryChannel:
+		k.hurryUp(n.Payload)
+		return nil
 	}
 	partition, w, err := parseAnnouncement(n.Payload)
 	if err != nil {

@@ -21,8 +21,9 @@ type leader struct {
 	last    context.Context // ends lastDrain after the process was told to stop; what is asked of the ledger goes on till then
 	link    *engine.Link
 	ahead   readAhead
-	noted   string // namespace that this leader has written down in Redis as the one in force
-	suspect string // why the partition is to be brought in line although Redis takes orders; "" = it is not
+	noted   string    // namespace that this leader has written down in Redis as the one in force
+	suspect string    // why the partition is to be brought in line although Redis takes orders; "" = it is not
+	hurried time.Time // when another process last said that somebody there waits for the ledger
 }
 
 // lead works until ctx ends or something goes wrong that a new start may cure. When ctx ends it drains what is there.
@@ -140,7 +141,7 @@ func (l *leader) round(ctx context.Context) error {
 	}
 	switch {
 	case at.epoch.Held != "":
-		wait(ctx, followInterval, nil)
+		wait(ctx, followInterval)
 		return nil
 	case wentBack(at, known):
 		return l.hold(ctx, at, howFarBack(at, known))
@@ -199,28 +200,13 @@ func (l *leader) drain(ctx context.Context, at position, enough uint64) error {
 		case at.rebuildReason != "", enough > 0 && at.sequence >= enough:
 			return nil
 		case l.alarmed():
-			wait(ctx, alarmPause, nil)
+			wait(ctx, alarmPause)
 			return nil
 		case worthWaiting(at.orders-before, l.config.BatchOrders):
-			wait(ctx, gatherPause, l.engine.LedgerWanted(l.partition))
+			l.gather(ctx)
 		}
 	}
 	return nil
-}
-
-const (
-	// gatherPause is how long a drainer lets orders gather while they keep coming: a commit costs Postgres, Redis and the
-	// disk the same for ten orders as for a thousand, and they share the machine with the sale. It ends at once where
-	// somebody in this process waits for the ledger.
-	gatherPause = 10 * time.Millisecond
-	// gatherFrom is how many orders a commit brought where more are to be expected at once.
-	gatherFrom = 32
-)
-
-// worthWaiting tells from what the last commit brought whether the next one gains by a pause: not where orders come one
-// by one, and not where there is a backlog.
-func worthWaiting(brought int64, batchOrders int) bool {
-	return brought >= gatherFrom && brought < int64(batchOrders)/2
 }
 
 // alarmed tells whether a script of this process was refused since the last look.
@@ -321,7 +307,7 @@ const (
 
 // trim has Redis forget what is in the ledger and past the grace. What it can't do now it does the next time.
 func (l *leader) trim(ctx context.Context) error {
-	for wait(ctx, trimInterval, nil) {
+	for wait(ctx, trimInterval) {
 		for more := true; more && ctx.Err() == nil; {
 			n, err := l.engine.Trim(ctx, l.partition, l.config.OrderGrace, trimEntries)
 			more = err == nil && n == trimEntries

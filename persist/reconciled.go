@@ -57,7 +57,7 @@ const reconciledInterval = 2 * time.Second
 func (w *ReconcileWatch) Run(ctx context.Context) error {
 	for {
 		_ = w.look(ctx) // see above
-		if !wait(ctx, reconciledInterval, nil) {
+		if !wait(ctx, reconciledInterval) {
 			return nil
 		}
 	}

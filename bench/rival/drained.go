@@ -19,9 +19,9 @@ import (
 // coming, as those of the engine do.
 const (
 	drainCount = 2000
-	drainPause = 10 * time.Millisecond
-	drainBlock = 2 * time.Second // for which the first order is waited for
-	drainFull  = drainCount / 2  // from which on there is a backlog, and nothing to wait for
+	drainPause = 25 * time.Millisecond // the engine's defaultGatherPause (persist/gather.go)
+	drainBlock = 2 * time.Second       // for which the first order is waited for
+	drainFull  = drainCount / 2        // from which on there is a backlog, and nothing to wait for
 )
 
 // keepDrained writes a batch down once, whoever sends it again.
