@@ -116,7 +116,7 @@ func (r *drainRig) floor(b *testing.B) float64 {
 		for entries := r.newOrders(p, benchRoundOrders); len(entries) > 0; {
 			head := cut(entries, defaultBatchOrders)
 			entries = entries[len(head):]
-			rows, err := io.ReadAll(&rowReader{partition: p, epoch: 1, rows: ordersOf(fold(head))})
+			rows, err := io.ReadAll(newRowReader(p, 1, ordersOf(fold(head))))
 			require.NoError(b, err)
 			encoded[p] = append(encoded[p], rows)
 		}
@@ -124,7 +124,7 @@ func (r *drainRig) floor(b *testing.B) float64 {
 	}
 	return r.rate(b, func(ctx context.Context, p int) error {
 		for _, batch := range encoded[p] {
-			if _, err := r.leaders[p].conn.PgConn().CopyFrom(ctx, bytes.NewReader(batch), copyOrders); err != nil {
+			if _, err := r.leaders[p].conn.PgConn().CopyFrom(ctx, bytes.NewReader(batch), newRowReader(p, 1, nil).statement()); err != nil {
 				return err
 			}
 		}

@@ -82,7 +82,8 @@ type ledgerTx struct {
 	partition int
 	from      position
 	batch     batch
-	careful   bool // look every order up, and find the rows at fault one by one
+	careful   bool  // look every order up, and find the rows at fault one by one
+	foretold  tally // counted with the position: what becomes of the batch unless an order of it is refused
 	products  map[string]ledgerProduct
 	old       map[engine.OrderID]oldOrder
 	buried    map[engine.OrderID]letter // of orders that were looked up and have dead letters, the last
@@ -118,13 +119,18 @@ const idle = 'I'
 // drainer commit an entry, once.
 const moveSequence = `
 UPDATE partitions
-   SET sequence = $4, orders = orders + $5, logged_at = coalesce($8, logged_at), updated_at = now()
+   SET sequence = $4, orders = orders + $5, logged_at = coalesce($8, logged_at), updated_at = now(),
+       pending_orders = pending_orders + $9, confirmed_orders = confirmed_orders + $10
  WHERE partition = $1 AND epoch = $2 AND namespace = $6 AND replid = $7 AND sequence = $3
    AND operator_hold IS NULL`
 
 // lockProducts takes the rows in the order of their ids, so two writers never wait for each other in a circle.
 const lockProducts = `
 SELECT id, initial_stock, sold, change_taken FROM products WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
+
+// lockProduct is for batches of one product: a statement with an array is planned anew each time, which takes Postgres longer
+// than to carry it out.
+const lockProduct = `SELECT id, initial_stock, sold, change_taken FROM products WHERE id = $1 FOR NO KEY UPDATE`
 
 const lockOrders = `
 SELECT id, status, quantity, version, epoch, sequence, idx FROM orders WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE`
@@ -142,19 +148,28 @@ SELECT product_id, number, at_once
 
 // begin begins the transaction, moves the position and locks and reads the rows that the batch concerns, in one round trip.
 func (t *ledgerTx) begin(ctx context.Context, conn *pgx.Conn) error {
+	ids := t.ordersToLock()
+	if len(ids) == 0 {
+		t.foretold = foretell(t.batch)
+	}
 	queue := &pgx.Batch{}
 	queue.BeginTx(pgx.TxOptions{})
 	queue.Queue(moveSequence, t.partition, t.from.epoch.Number, t.batch.first-1, t.batch.last, t.batch.logged,
-		t.from.epoch.Namespace, t.from.epoch.Replid, orNil(t.batch.loggedAt)).Exec(func(tag pgconn.CommandTag) error {
+		t.from.epoch.Namespace, t.from.epoch.Replid, orNil(t.batch.loggedAt),
+		t.foretold[engine.StatusPending], t.foretold[engine.StatusConfirmed]).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != 1 {
 			return errMoved
 		}
 		return nil
 	})
 	t.products = make(map[string]ledgerProduct)
-	queue.Queue(lockProducts, t.batch.products()).Query(t.readProducts)
+	if products := t.batch.products(); len(products) == 1 {
+		queue.Queue(lockProduct, products[0]).Query(t.readProducts)
+	} else {
+		queue.Queue(lockProducts, products).Query(t.readProducts)
+	}
 	t.old, t.buried = make(map[engine.OrderID]oldOrder), make(map[engine.OrderID]letter)
-	if ids := t.ordersToLock(); len(ids) > 0 {
+	if len(ids) > 0 {
 		queue.Queue(lockOrders, ids).Query(t.readOrders)
 		queue.Queue(selectBuried, ids).Query(t.readBuried)
 	}

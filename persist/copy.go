@@ -5,24 +5,69 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"flashsale/engine"
 )
 
-// copyOrders is the fast way for orders that the ledger has not seen: no conflict to look for, no arrays to take apart.
+// copyOrders is the fast way for orders that the ledger has not seen: no conflict to look for, no arrays to take apart. %s
+// names the columns that may be empty, of which a batch brings those that some of its orders have.
 const copyOrders = `
-COPY orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at,
-             expires_at, reason, idempotency_key, idempotency_request)
+COPY orders (id, partition, product_id, user_id, quantity, status, version, epoch, sequence, idx, created_at, updated_at%s)
 FROM STDIN (FORMAT binary)`
+
+// copyColumns is how many columns every batch brings.
+const copyColumns = 12
+
+// mayLack is a column that most orders have nothing in. Read it takes Postgres as long as one that has something.
+type mayLack struct {
+	name   string
+	lacks  func(o *engine.Order) bool
+	append func(b []byte, o *engine.Order) []byte
+}
+
+var mayLackColumns = []mayLack{
+	{
+		"expires_at",
+		func(o *engine.Order) bool { return o.ExpiresAtMs == 0 },
+		func(b []byte, o *engine.Order) []byte { return appendTime(b, o.ExpiresAtMs) },
+	},
+	{
+		"reason",
+		func(o *engine.Order) bool { return o.Reason == "" },
+		func(b []byte, o *engine.Order) []byte { return appendText(b, o.Reason) },
+	},
+	{
+		"idempotency_key",
+		func(o *engine.Order) bool { return o.IdempotencyKey == "" },
+		func(b []byte, o *engine.Order) []byte { return appendText(b, o.IdempotencyKey) },
+	},
+	{
+		"idempotency_request",
+		func(o *engine.Order) bool { return o.Request == "" },
+		func(b []byte, o *engine.Order) []byte { return appendText(b, o.Request) },
+	},
+}
+
+// columnsOf returns the columns that may be empty and are not, in all of the rows.
+func columnsOf(rows []*engine.Order) (columns []mayLack) {
+	for _, c := range mayLackColumns {
+		if !slices.ContainsFunc(rows, func(o *engine.Order) bool { return !c.lacks(o) }) {
+			continue
+		}
+		columns = append(columns, c)
+	}
+	return columns
+}
 
 // The binary format of COPY (https://www.postgresql.org/docs/current/sql-copy.html): a header, rows of fields each with
 // its length, a trailer.
 const (
 	copyHeader  = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 	copyTrailer = "\xff\xff"
-	copyColumns = 16
 	copyNull    = "\xff\xff\xff\xff"
 	copyChunk   = 16 << 10 // bytes, about, that are encoded at once
 
@@ -61,7 +106,8 @@ func (t *ledgerTx) split(rows []*engine.Order) (fresh, changed []*engine.Order) 
 
 // copyIn writes new orders and returns how many. A row that the ledger has already is a unique violation.
 func copyIn(ctx context.Context, conn *pgconn.PgConn, partition int, epoch uint64, rows []*engine.Order) (int64, error) {
-	tag, err := conn.CopyFrom(ctx, &rowReader{partition: partition, epoch: epoch, rows: rows}, copyOrders)
+	r := newRowReader(partition, epoch, rows)
+	tag, err := conn.CopyFrom(ctx, r, r.statement())
 	if err != nil {
 		return 0, fmt.Errorf("copy orders: %w", err)
 	}
@@ -73,10 +119,24 @@ type rowReader struct {
 	partition int
 	epoch     uint64
 	rows      []*engine.Order
+	more      []mayLack // columns beyond those that every batch brings
 	begun     bool
 	ended     bool
 	pending   []byte // encoded and not read yet
 	buffer    []byte // that pending is a part of
+}
+
+func newRowReader(partition int, epoch uint64, rows []*engine.Order) *rowReader {
+	return &rowReader{partition: partition, epoch: epoch, rows: rows, more: columnsOf(rows)}
+}
+
+// statement is what the rows are the data of.
+func (r *rowReader) statement() string {
+	var names strings.Builder
+	for i := range r.more {
+		names.WriteString(", " + r.more[i].name)
+	}
+	return fmt.Sprintf(copyOrders, names.String())
 }
 
 // Read implements io.Reader.
@@ -102,7 +162,7 @@ func (r *rowReader) encode() bool {
 		b, r.begun = append(b, copyHeader...), true
 	}
 	for len(r.rows) > 0 && len(b) < copyChunk {
-		b = appendRow(b, r.partition, r.epoch, r.rows[0])
+		b = r.appendRow(b, r.rows[0])
 		r.rows = r.rows[1:]
 	}
 	if len(r.rows) == 0 {
@@ -112,39 +172,31 @@ func (r *rowReader) encode() bool {
 	return true
 }
 
-func appendRow(b []byte, partition int, epoch uint64, o *engine.Order) []byte {
-	b = binary.BigEndian.AppendUint16(b, copyColumns)
+func (r *rowReader) appendRow(b []byte, o *engine.Order) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(copyColumns+len(r.more)))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(o.ID)))
 	b = append(b, o.ID[:]...)
 	b = binary.BigEndian.AppendUint32(b, 2)
-	b = binary.BigEndian.AppendUint16(b, uint16(partition))
+	b = binary.BigEndian.AppendUint16(b, uint16(r.partition))
 	b = appendText(b, o.Product)
 	b = appendText(b, o.User)
 	b = appendInt64(b, o.Quantity)
 	b = appendText(b, string(o.Status))
 	b = appendInt64(b, o.Version)
-	b = appendInt64(b, int64(epoch))
+	b = appendInt64(b, int64(r.epoch))
 	b = appendInt64(b, int64(o.Sequence))
 	b = binary.BigEndian.AppendUint32(b, 4)
 	b = binary.BigEndian.AppendUint32(b, uint32(o.Index))
 	b = appendTime(b, o.CreatedAtMs)
 	b = appendTime(b, o.UpdatedAtMs)
-	if o.ExpiresAtMs == 0 {
-		b = append(b, copyNull...)
-	} else {
-		b = appendTime(b, o.ExpiresAtMs)
+	for i := range r.more {
+		if r.more[i].lacks(o) {
+			b = append(b, copyNull...)
+		} else {
+			b = r.more[i].append(b, o)
+		}
 	}
-	b = appendTextOrNull(b, o.Reason)
-	b = appendTextOrNull(b, o.IdempotencyKey)
-	return appendTextOrNull(b, o.Request)
-}
-
-// appendTextOrNull writes NULL for no text.
-func appendTextOrNull(b []byte, s string) []byte {
-	if s == "" {
-		return append(b, copyNull...)
-	}
-	return appendText(b, s)
+	return b
 }
 
 func appendText(b []byte, s string) []byte {

@@ -20,6 +20,9 @@ UPDATE products p
   FROM unnest($1::text[], $2::bigint[]) AS d (id, delta)
  WHERE p.id = d.id`
 
+// moveSoldOne is for batches of one product, see [lockProduct].
+const moveSoldOne = `UPDATE products SET sold = sold + $2, updated_at = now() WHERE id = $1`
+
 const buryLetter = `
 INSERT INTO dead_letters (partition, epoch, sequence, idx, order_id, product_id, user_id, quantity, record, reason)
 VALUES ($1, $2, $3, $4, nullif($5, '00000000-0000-0000-0000-000000000000'::uuid), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9, $10)`
@@ -31,6 +34,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (order_id) DO UPDATE
    SET quantity = excluded.quantity, reason = excluded.reason, created_at = now(), answered_no_at = NULL, resolved_at = NULL`
 
+// countOrders is for what was not foretold.
 const countOrders = `
 UPDATE partitions
    SET pending_orders = pending_orders + $2, confirmed_orders = confirmed_orders + $3,
@@ -47,7 +51,11 @@ func (t *ledgerTx) commit(ctx context.Context, v *verdict) (position, error) {
 	to.sequence = t.batch.last
 	to.orders += t.batch.logged
 	queue := &pgx.Batch{}
-	if products, deltas := v.moved(); len(products) > 0 {
+	switch products, deltas := v.moved(); len(products) {
+	case 0:
+	case 1:
+		queue.Queue(moveSoldOne, products[0], deltas[0])
+	default:
 		queue.Queue(moveSold, products, deltas)
 	}
 	v.judgeChanges(t.batch.changes, t.products, t.atOnce)
@@ -64,7 +72,7 @@ func (t *ledgerTx) commit(ctx context.Context, v *verdict) (position, error) {
 	n, reason := int64(len(v.refused)+len(v.dead)), v.rebuildReason()
 	to.refused += n
 	to.rebuildReason = cmp.Or(to.rebuildReason, reason)
-	if moved := t.tally(v); n > 0 || reason != "" || !moved.still() {
+	if moved := t.tally(v).without(t.foretold); n > 0 || reason != "" || !moved.still() {
 		queue.Queue(countOrders, t.partition, moved[engine.StatusPending], moved[engine.StatusConfirmed],
 			moved[engine.StatusCancelled], moved[engine.StatusExpired], moved[engine.StatusFailed], n, reason)
 	}

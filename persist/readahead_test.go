@@ -63,8 +63,8 @@ func TestABacklogIsReadAheadAndDrainedOnce(t *testing.T) {
 func TestRowsAreEncodedAlikeHoweverTheyAreRead(t *testing.T) {
 	rows := ordersOf(fold([]engine.Entry{entryOf(1, 300)}))
 	var whole bytes.Buffer
-	_, err := whole.ReadFrom(&rowReader{epoch: 1, rows: rows})
+	_, err := whole.ReadFrom(newRowReader(0, 1, rows))
 	require.NoError(t, err)
 	require.Greater(t, whole.Len(), 2*copyChunk)
-	require.NoError(t, iotest.TestReader(&rowReader{epoch: 1, rows: rows}, whole.Bytes()))
+	require.NoError(t, iotest.TestReader(newRowReader(0, 1, rows), whole.Bytes()))
 }

@@ -33,6 +33,30 @@ func (t *ledgerTx) tally(v *verdict) tally {
 	return moved
 }
 
+// foretell counts what a batch of new orders brings unless one of them is refused, so that it is counted by the statement that
+// moves the position. Only states that a new order has.
+func foretell(b batch) tally {
+	var pending, confirmed int64
+	for _, logged := range b.orders {
+		switch logged.Order.Status {
+		case engine.StatusPending:
+			pending++
+		case engine.StatusConfirmed:
+			confirmed++
+		default: // counted when it is known what becomes of it
+		}
+	}
+	return tally{engine.StatusPending: pending, engine.StatusConfirmed: confirmed}
+}
+
+// without returns what of the tally was not foretold.
+func (m tally) without(foretold tally) tally {
+	for status, n := range foretold {
+		m[status] -= n
+	}
+	return m
+}
+
 // bury notes a dead letter of the batch. One that nobody can read says nothing new of an order that has others.
 func (t *ledgerTx) bury(dead *engine.LoggedOrder) {
 	l := letterOf(dead, t.from.epoch.Number)
