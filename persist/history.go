@@ -9,7 +9,8 @@ import (
 	"flashsale/engine"
 )
 
-// selectUserOrders has a user's orders, newest first, each as where it is looked up by its id. Those that only have dead
+// selectUserOrders has a user's orders, newest first, each as where it is looked up by its id. The index has them by time; those
+// of one millisecond are put in order as they come, and no more are read than a page and those. Those that only have dead
 // letters have failed, and their times are those of their burial.
 const selectUserOrders = `
 SELECT l.untold, l.id, l.product_id, l.user_id, l.quantity, l.status, l.version, l.sequence, l.idx, l.created_at, l.updated_at,

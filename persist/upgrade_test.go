@@ -85,6 +85,35 @@ func TestAnUpgradeKnowsNothingOfWhoWasTold(t *testing.T) {
 	require.EqualValues(t, 1, count(t, pool, `SELECT count(*) FROM refusals WHERE user_id = 'user-2' AND resolved_at IS NULL`))
 }
 
+// Step 7: other indexes, the same rows in the same file, and back.
+func TestAnUpgradeLeavesTheOrdersWhereTheyAre(t *testing.T) {
+	pool := oldLedger(t)
+	require.NoError(t, withGoose(pool, func(p *goose.Provider) error {
+		_, err := p.UpTo(t.Context(), 6)
+		return err
+	}))
+	const file = `SELECT pg_relation_filenode('orders')::bigint`
+	named := func(like string) int64 {
+		return count(t, pool, `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders' AND indexdef LIKE '`+like+`'`)
+	}
+	before := count(t, pool, file)
+	for range 2 {
+		_, err := MigrateUp(t.Context(), pool)
+		require.NoError(t, err)
+		require.Equal(t, before, count(t, pool, file), "the table was written anew")
+		require.EqualValues(t, 1, named("%(user_id, created_at)"))
+		require.Zero(t, named("%idempotency_key%"))
+
+		for undone := (Migration{}); undone.Version != 7; {
+			undone, err = MigrateDown(t.Context(), pool)
+			require.NoError(t, err)
+		}
+		require.Equal(t, before, count(t, pool, file))
+		require.EqualValues(t, 1, named("%(user_id, created_at, id)"))
+		require.EqualValues(t, 1, named("%idempotency_key%"))
+	}
+}
+
 func requireStates(t *testing.T, pool *pgxpool.Pool, confirmed, failed int64) {
 	t.Helper()
 	require.Equal(t, confirmed, count(t, pool, `SELECT confirmed_orders FROM partitions WHERE partition = 0`))
