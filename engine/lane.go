@@ -9,26 +9,29 @@ import (
 
 // lane is the queue of one partition in one process for one kind of requests. While its workers wait for Redis the next
 // batch gathers; an idle lane sends a batch of one at once. Redis runs one call at a time, so a small call behind another
-// one waits there: it may as well grow here.
+// one waits there: it may as well grow here. And where calls have been large, one that begins with what is there so far costs
+// Redis as much by itself as one that waits for the others, who are on their way.
 type lane[R request] struct {
 	engine    *Engine
 	partition *partition
 	newCall   func() call[R]
 	fenced    bool          // each worker waits for the replicas
 	slow      time.Duration // how long a call may be under way and still be waited for
+	gather    time.Duration // how long a request may wait for others while no call is under way
 
 	mu     sync.Mutex
 	wake   sync.Cond
 	queue  []R
 	calls  []time.Time // under way, when each began, the oldest first
 	orders int         // in these calls
+	usual  float64     // how many requests a call has had of late
 	closed bool
-	look   *time.Timer // wakes a worker after slow, as long as orders are queued
+	look   *time.Timer // looks again after gather, as long as orders are queued
 	armed  bool        // look is to fire
 }
 
 func newLane[R request](e *Engine, p *partition, newCall func() call[R]) *lane[R] {
-	l := &lane[R]{engine: e, partition: p, newCall: newCall, slow: slowCall}
+	l := &lane[R]{engine: e, partition: p, newCall: newCall, slow: slowCall, gather: gatherFor}
 	l.wake.L = &l.mu
 	return l
 }
@@ -60,24 +63,28 @@ func (l *lane[R]) push(r R) bool {
 	return true
 }
 
-// arm has a worker look again after a while: the call under way may turn out slow by then, and nobody else may come to say
-// so. The caller holds the lock.
+// arm looks again after a while: the call under way may turn out slow by then, or those who are waited for may not come, and
+// nobody else may come to say so. The caller holds the lock.
 func (l *lane[R]) arm() {
 	l.armed = true
 	if l.look == nil {
-		l.look = time.AfterFunc(l.slow, l.lookAgain)
+		l.look = time.AfterFunc(l.gather, l.lookAgain)
 		return
 	}
-	l.look.Reset(l.slow)
+	l.look.Reset(l.gather)
 }
 
 func (l *lane[R]) lookAgain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.armed = false; len(l.queue) > 0 {
-		l.wake.Signal()
-		l.arm()
+	l.armed = false
+	if len(l.queue) == 0 {
+		return
 	}
+	if len(l.queue) >= l.enough(time.Now()) {
+		l.wake.Signal()
+	}
+	l.arm()
 }
 
 func (l *lane[R]) length() int {
@@ -86,16 +93,33 @@ func (l *lane[R]) length() int {
 	return len(l.queue)
 }
 
-// slowCall is well above what a call takes that waits for a disk.
-const slowCall = 50 * time.Millisecond
+const (
+	// slowCall is well above what a call takes that waits for a disk.
+	slowCall = 50 * time.Millisecond
+	// gatherFor is about what an order takes at the peak, so whoever is to come has come by then.
+	gatherFor = time.Millisecond
 
-// enough is how many requests are worth a call: half of what a call under way has. One is where none is under way, or where
-// one takes so long that its connection may be to blame, not the server.
+	// usualPart of what calls have had of late is waited for: with all of it, whoever stays away would hold the others up.
+	usualPart = 0.75
+	// usualOver is over how many calls that is taken.
+	usualOver = 8
+)
+
+// enough is how many requests are worth a call: most of what calls have had of late, and half of what a call under way has.
+// One is where a call takes so long that its connection may be to blame, not the server; or where none is under way, and
+// somebody has waited long enough for those who have not come.
 func (l *lane[R]) enough(now time.Time) int {
-	if len(l.calls) == 0 || now.Sub(l.calls[0]) > l.slow {
+	usual := max(1, int(l.usual*usualPart))
+	if len(l.calls) == 0 {
+		if len(l.queue) > 0 && now.Sub(l.queue[0].wait().deadline.Add(-l.engine.config.Timeout)) >= l.gather {
+			return 1
+		}
+		return usual
+	}
+	if now.Sub(l.calls[0]) > l.slow {
 		return 1
 	}
-	return max(1, l.orders/len(l.calls)/2)
+	return max(usual, l.orders/len(l.calls)/2)
 }
 
 // take waits for enough requests and moves up to a batch of them into batch; an empty result means that the lane is shut
@@ -119,6 +143,7 @@ func (l *lane[R]) take(batch []R) (taken []R, began time.Time) {
 	if n > 0 {
 		began = time.Now()
 		l.calls, l.orders = append(l.calls, began), l.orders+n
+		l.usual += (float64(n) - l.usual) / usualOver
 	}
 	return batch, began
 }

@@ -179,6 +179,51 @@ func TestNobodyWaitsForACallThatTurnsOutSlow(t *testing.T) {
 	h.finish(t, 2, outcomes)
 }
 
+// largeOfLate has a lane whose calls have had 20 orders each, and where a request may wait for others for so long.
+func largeOfLate(t *testing.T, prefix string, gather time.Duration) *held {
+	t.Helper()
+	h := newHeld(t, Config{Prefix: prefix, InFlight: 1, Timeout: patience})
+	l := h.partitions[0].lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.usual, l.gather = 20, gather
+	return h
+}
+
+func TestACallWaitsForMostOfWhatCallsUsuallyHave(t *testing.T) {
+	h := largeOfLate(t, "usual", patience)
+	outcomes := []<-chan error{h.buyers(14)}
+	h.awaitQueue(t, 14) // none is under way, and each would have gone at once
+	outcomes = append(outcomes, h.buyers(1))
+	require.Equal(t, 15, next(t, h.arrived, "a call of three quarters of the usual size"))
+	h.finish(t, 1, outcomes)
+}
+
+func TestNobodyWaitsLongForThoseWhoDoNotCome(t *testing.T) {
+	h := largeOfLate(t, "alone", gatherFor)
+	for _, call := range []string{"an order that nobody joins", "the next one"} {
+		outcome := h.buyers(1)
+		require.Equal(t, 1, next(t, h.arrived, call))
+		h.finish(t, 1, []<-chan error{outcome})
+	}
+}
+
+func TestWhatCallsUsuallyHaveFollowsThem(t *testing.T) {
+	h := largeOfLate(t, "follow", gatherFor)
+	l := h.partitions[0].lane
+	for range 40 {
+		outcome := h.buyers(1)
+		require.Equal(t, 1, next(t, h.arrived, "an order alone"))
+		h.finish(t, 1, []<-chan error{outcome})
+	}
+	l.mu.Lock()
+	l.gather = patience
+	l.mu.Unlock()
+	outcome := h.buyers(1)
+	require.Equal(t, 1, next(t, h.arrived, "an order that waits for nobody, as calls had one each"))
+	h.finish(t, 1, []<-chan error{outcome})
+}
+
 // A worker asks on a connection of its own. Where that fails the client's own one is asked again, which finds the way to
 // another server too, and the next batch has a new one.
 func TestWhatFailsOnAnOwnConnectionIsAskedAgainByTheClient(t *testing.T) {
