@@ -189,5 +189,5 @@ func TestNoIndexOfOrdersHasWhatAnUpdateChanges(t *testing.T) {
 	const query = `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders' AND indexdef ~
 		'\m(quantity|status|version|epoch|sequence|idx|updated_at|expires_at|reason|recorded_at)\M'`
 	require.Zero(t, count(t, pool, query))
-	require.EqualValues(t, 3, count(t, pool, `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders'`))
+	require.EqualValues(t, 2, count(t, pool, `SELECT count(*) FROM pg_indexes WHERE tablename = 'orders'`))
 }
