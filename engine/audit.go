@@ -138,8 +138,9 @@ func ParseKept(id OrderID, text string) (o Order, inLog bool, err error) {
 	return o, false, err
 }
 
-// ParseToken reads a field of the hash of orders that stands for all orders that a batch sold at once: the sequence of their
-// entry; ok is false where it is none of that kind. Those that have changed since have a record of their own.
+// ParseToken reads a field of meta, or in the version before of the hash of orders, that stands for all orders that a batch sold
+// at once: the sequence of their entry; ok is false where it is none of that kind. Those that have changed since have a record of
+// their own.
 func ParseToken(field, text string) (sequence uint64, ok bool) {
 	if len(field) != tokenSize {
 		return 0, false

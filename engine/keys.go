@@ -16,7 +16,7 @@ type Keys struct {
 	Stock  string // hash: product -> counters
 	Terms  string // hash: product -> limit, active, window
 	Buyers string // hash: product|user -> what the buyer has
-	Orders string // hash: order id -> record, or sequence of its entry; token -> sequence
+	Orders string // hash: order id -> record, or sequence of its entry
 	Log    string // stream: one entry a change of state
 	Expiry string // sorted set: order id of a hold -> expiresMs
 	Even   string // hash: idempotency field -> what came of it, of even generations

@@ -79,10 +79,17 @@ func (e *Engine) Find(ctx context.Context, id OrderID) (order Order, found bool,
 	if v.Namespace == "" {
 		return Order{}, false, ErrPartitionClosed
 	}
-	get := e.client.B().Hmget().Key(v.keys.Orders).Field(string(id[:]), string(id[:tokenSize])).Build()
-	kept, err := e.client.Do(ctx, get).ToArray()
-	if err != nil {
-		return Order{}, false, fmt.Errorf("order %s: %w", id, err)
+	token := string(id[:tokenSize])
+	asked := e.client.DoMulti(ctx,
+		e.client.B().Hmget().Key(v.keys.Orders).Field(string(id[:]), token).Build(), // a token there is of the version before
+		e.client.B().Hmget().Key(v.keys.Meta).Field(token).Build())
+	var kept []rueidis.RedisMessage
+	for i := range asked {
+		values, err := asked[i].ToArray()
+		if err != nil {
+			return Order{}, false, fmt.Errorf("order %s: %w", id, err)
+		}
+		kept = append(kept, values...)
 	}
 	for i := range kept { // what is under its own id goes first
 		if kept[i].IsNil() {
@@ -93,7 +100,7 @@ func (e *Engine) Find(ctx context.Context, id OrderID) (order Order, found bool,
 			return Order{}, false, fmt.Errorf("order %s: %w", id, err)
 		}
 		if sequence, ok := entryOf(text); ok {
-			return e.findLogged(ctx, v, id, sequence, i == 1)
+			return e.findLogged(ctx, v, id, sequence, i > 0)
 		}
 		order, err = ParseRecord(id, text)
 		return order, err == nil, err

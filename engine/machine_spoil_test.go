@@ -48,22 +48,22 @@ func (mc *machine) spoil(t *rapid.T) {
 
 // spoilToken has a token stand for nothing that can be read, or for an entry that is not there.
 func (mc *machine) spoilToken(t *rapid.T, token, garbage string) {
-	sequence, there := mc.model.records[token]
+	sequence, there := mc.model.tokens[token]
 	if !there || mc.spoilt.has("token", token) {
 		return
 	}
 	mc.spoilt[[2]string{"token", token}] = true
 	mc.tokens[token] = sequence
-	mc.put(t, mc.keys.Orders, mc.model.records, token, rapid.SampledFrom([]string{garbage, "999999"}).Draw(t, "what the token stands for"))
+	mc.put(t, mc.keys.Meta, mc.model.tokens, token, rapid.SampledFrom([]string{garbage, "999999"}).Draw(t, "what the token stands for"))
 }
 
 // repairToken puts a token back, unless the entry that it stood for is trimmed.
 func (mc *machine) repairToken(t *rapid.T, token string) {
 	if mc.model.entry(mc.tokens[token]) != nil {
-		mc.put(t, mc.keys.Orders, mc.model.records, token, mc.tokens[token])
+		mc.put(t, mc.keys.Meta, mc.model.tokens, token, mc.tokens[token])
 		return
 	}
-	mc.remove(t, token)
+	mc.remove(t, mc.keys.Meta, mc.model.tokens, token)
 }
 
 // repairOrder puts an order's record back, or lets its token speak for it again.
@@ -71,16 +71,16 @@ func (mc *machine) repairOrder(t *rapid.T, id string) {
 	own := mc.model.records[id]
 	delete(mc.model.records, id)
 	if record, kept := mc.model.keeps(id); kept && record == mc.ledger.records[id] {
-		mc.remove(t, id)
+		mc.remove(t, mc.keys.Orders, mc.model.records, id)
 		return
 	}
 	mc.model.records[id] = own
 	mc.put(t, mc.keys.Orders, mc.model.records, id, mc.ledger.records[id])
 }
 
-func (mc *machine) remove(t *rapid.T, field string) {
-	mc.n.do(t, "HDEL", mc.keys.Orders, field)
-	delete(mc.model.records, field)
+func (mc *machine) remove(t *rapid.T, key string, hash map[string]string, field string) {
+	mc.n.do(t, "HDEL", key, field)
+	delete(hash, field)
 }
 
 func (mc *machine) spoilStock(t *rapid.T, product, value string) {

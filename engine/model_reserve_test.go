@@ -41,7 +41,7 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 	m.batch = map[string]string{}
 	m.token = orders[0].id[:10]
 	m.taken, m.takenAt = false, ""
-	m.takenAt, m.taken = m.records[m.token]
+	m.takenAt, m.taken = m.tokens[m.token]
 	for _, o := range orders {
 		letter, detail := m.decide(r, o)
 		switch letter {
@@ -158,7 +158,7 @@ func (m *model) keeps(id string) (record string, ok bool) {
 	if own, there := m.records[id]; there {
 		return m.recordOf(id, own), true
 	}
-	byToken, there := m.records[id[:10]]
+	byToken, there := m.tokens[id[:10]]
 	switch {
 	case !there:
 		return "", false
@@ -342,14 +342,13 @@ func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	m.buyers[o.product+"|"+o.user] = commas(bought, held, r.nowMs+r.lockMs) + "," + o.id
 	said := record.text(r.nowMs, m.seq+1, count)
 	m.batch[o.id] = said
-	if o.wish != nil {
+	switch {
+	case o.wish != nil:
 		m.records[o.id] = said
-	} else {
-		field := m.token
-		if m.taken {
-			field = o.id
-		}
-		m.records[field] = text(m.seq + 1)
+	case m.taken:
+		m.records[o.id] = text(m.seq + 1)
+	default:
+		m.tokens[m.token] = text(m.seq + 1)
 	}
 	return said
 }

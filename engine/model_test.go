@@ -24,7 +24,8 @@ type model struct {
 	stock     map[string]string
 	terms     map[string]string
 	buyers    map[string]string
-	records   map[string]string           // of what Redis keeps of orders: by id, or by the token of those sold at once in a batch
+	records   map[string]string           // of what Redis keeps of orders by their ids
+	tokens    map[string]string           // -> the entry that has what a batch sold at once
 	expiry    map[string]int64            // id -> when the hold is due
 	postponed map[string]bool             // holds whose counters could not be read when they were due
 	keys      map[int64]map[string]string // generation -> field -> what came of the request
@@ -47,7 +48,7 @@ type modelEntry struct {
 func newModel(replid string) *model {
 	return &model{
 		server: replid, caller: replid, state: "open", replid: replid,
-		stock: map[string]string{}, terms: map[string]string{}, buyers: map[string]string{}, records: map[string]string{},
+		stock: map[string]string{}, terms: map[string]string{}, buyers: map[string]string{}, records: map[string]string{}, tokens: map[string]string{},
 		expiry: map[string]int64{}, postponed: map[string]bool{}, keys: map[int64]map[string]string{},
 	}
 }
@@ -60,6 +61,7 @@ func (m *model) dump(keys Keys) dump {
 	if m.attempt > 0 {
 		d[keys.Meta].(map[string]string)["attempt"] = text(m.attempt)
 	}
+	maps.Copy(d[keys.Meta].(map[string]string), m.tokens)
 	for key, hash := range map[string]map[string]string{
 		keys.Stock: m.stock, keys.Terms: m.terms, keys.Buyers: m.buyers, keys.Orders: m.records,
 	} {
@@ -181,10 +183,10 @@ func (m *model) trim(nowMs, watermark, graceMs int64, maxEntries int) []string {
 			pairs = e.fields[2:]
 		case "accepted":
 			pairs, _ = e.accepted()
-			byToken = m.records[pairs[0][:10]] == text(e.seq)
+			byToken = m.tokens[pairs[0][:10]] == text(e.seq)
 		}
 		if byToken {
-			delete(m.records, pairs[0][:10])
+			delete(m.tokens, pairs[0][:10])
 			gone++
 		}
 		for i := 0; i < len(pairs); i += 2 {

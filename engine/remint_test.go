@@ -62,7 +62,7 @@ func TestWhatIsAskedAgainHasItsIDFromTheLastDefiniteAnswer(t *testing.T) {
 			}
 			late, other := batch[0], batch[1]
 			require.Greater(t, late.Order.Sequence, other.Order.Sequence)
-			fields := dumpKeys(t, n.client, n.keys(0).Orders)[n.keys(0).Orders].(map[string]string) //nolint:forcetypeassert // a hash
+			fields := n.fieldsOfOrders(t)
 			delete(fields, string(hold.ID[:]))
 			if lost > 0 {
 				require.Len(t, c.ids, 1)

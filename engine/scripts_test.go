@@ -135,6 +135,7 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	kept := dumpKeys(t, client, k.Orders)[k.Orders].(map[string]string) //nolint:forcetypeassert // a hash
 	require.Len(t, kept, 2, "trim must have freed the record and the token of what was sold, and kept the holds")
+	require.Equal(t, kept, n.fieldsOfOrders(t), "no token is left in meta")
 	require.NoError(t, n.Open(t.Context(), k, 2, n.replid, 1), "open must work without memory")
 }
 

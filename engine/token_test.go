@@ -2,7 +2,9 @@ package engine
 
 import (
 	"encoding/binary"
+	"maps"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,11 +107,24 @@ func (n *batched) sold(sequence uint64, ids ...OrderID) {
 	}
 }
 
-// fields are those of the hash of orders.
+// fields are those that Redis keeps of orders: by their ids, and in meta by their tokens.
 func (n *batched) fields() map[string]string {
 	n.t.Helper()
-	all := dumpKeys(n.t, n.client, n.keys(0).Orders)
-	kept, _ := all[n.keys(0).Orders].(map[string]string)
+	return n.fieldsOfOrders(n.t)
+}
+
+func (n *node) fieldsOfOrders(t testing.TB) map[string]string {
+	t.Helper()
+	k, kept := n.keys(0), map[string]string{}
+	if orders, there := dumpKeys(t, n.client, k.Orders)[k.Orders].(map[string]string); there {
+		maps.Copy(kept, orders)
+	}
+	meta := dumpKeys(t, n.client, k.Meta)[k.Meta].(map[string]string) //nolint:forcetypeassert // a hash
+	for field, value := range meta {
+		if len(field) == tokenSize {
+			kept[field] = value
+		}
+	}
 	return kept
 }
 
@@ -222,6 +237,25 @@ func TestAttemptsOfABatchAreRecognised(t *testing.T) {
 	require.Empty(t, n.fields())
 }
 
+// An id that comes twice in one call is one order, whoever asks for it the second time.
+func TestAnIDIsDecidedOnceACall(t *testing.T) {
+	n := newBatched(t, "twice")
+	far := text(time.Now().Add(time.Hour).UnixMilli())
+	fields, err := invocation{&reserveScript, n.reserveKeys(n.keys(0)), []string{
+		n.replid, "0", far, "0", "10", "2", "1", strings.Repeat("t", tokenSize) + "111111" + "222222" + "111111" + "333333" + "333333" + "222222", "a", "1", "3", "a", "2", "3",
+		"4", "60000", "", "", "", // a hold
+		"a|u", "a|v", "a|w", "a|x", "a|y", "a|z",
+	}}.run(n.node)
+	require.NoError(t, err)
+	reply := flatten(t, fields)
+	require.Equal(t, "AARARR", reply[5])
+	ms := reply[1]
+	require.Equal(t, []string{
+		"c,1,1," + ms + "," + ms + ",0,2,1,a|u", "p,1,2," + ms + "," + ms + "," + text(number(ms)+60_000) + ",2,3,a|x", "c,1,1," + ms + "," + ms + ",0,2,2,a|v",
+	}, reply[7:], "their records")
+	require.Equal(t, Stock{Current: 96, Held: 2, Sold: 2, Initial: 100, Change: 1}, n.stock(t, "a"))
+}
+
 // So it is with two batches that have the same token by chance.
 func TestBatchesOfOneTokenDoNotMeet(t *testing.T) {
 	n := newBatched(t, "collision")
@@ -252,7 +286,7 @@ func TestAnEntryWhoseIDsDoNotAddUpIsNoRefusal(t *testing.T) {
 		sequence := strconv.Itoa(i + 2)
 		n.do(t, append([]string{"XADD", k.Log, sequence + "-0", "accepted", "1000", "0"}, entry...)...)
 		n.do(t, "HSET", k.Meta, "sequence", sequence)
-		n.do(t, "HSET", k.Orders, tokenIn(ids[0]), sequence)
+		n.do(t, "HSET", k.Meta, tokenIn(ids[0]), sequence)
 		for _, r := range n.attempt(ids...) {
 			require.Equal(t, ErrOutcomeUnknown, r.err, "entry %q", entry)
 		}
@@ -280,7 +314,7 @@ func TestADamagedEntryIsNoRefusal(t *testing.T) {
 		sequence += 2
 		n.do(t, "XADD", k.Log, strconv.Itoa(sequence)+"-0", "reserved", "1000", "0", value)
 		n.do(t, "HSET", k.Meta, "sequence", strconv.Itoa(sequence))
-		n.do(t, "HSET", k.Orders, tokenIn(ids[0]), strconv.Itoa(sequence))
+		n.do(t, "HSET", k.Meta, tokenIn(ids[0]), strconv.Itoa(sequence))
 		outcomes := n.attempt(ids...)
 		for i, r := range outcomes {
 			if i == 0 && sequence < 4 {
@@ -294,7 +328,7 @@ func TestADamagedEntryIsNoRefusal(t *testing.T) {
 		require.Equal(t, ErrCorruptOrder, err, "entry %d", sequence)
 	}
 	require.Equal(t, int64(1), n.stock(t, "a").Sold, "nothing was sold again")
-	n.do(t, "HSET", k.Orders, tokenIn(ids[0]), "2")
+	n.do(t, "HSET", k.Meta, tokenIn(ids[0]), "2")
 	done, err := n.settleAlone(&Transition{ID: ids[0], Action: ActionCancel})
 	require.NoError(t, err)
 	require.Equal(t, int64(2), done.Order.Version)

@@ -1,11 +1,11 @@
 #!lua flags=no-writes
 -- audit.lua: what some products, buyers and orders of a partition have at one instant, and how far its log had come then.
 --
--- KEYS 1 meta    hash
+-- KEYS 1 meta    hash   and token -> sequence
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
+-- KEYS 5 orders  hash   order id -> record, or sequence; tokens of the version before
 -- KEYS 6 expiry  zset   order id of a hold -> expiresMs
 -- KEYS 7 log     stream
 --
@@ -25,10 +25,17 @@
 --@include guard.lua
 --@include entries.lua
 
-local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge)
+local products, buyers = tonumber(ARGV[3]), tonumber(ARGV[4])
+local ids, tokens, asked = {}, {}, {}
+for i = 5 + products + buyers, #ARGV do
+  local k = #ids + 1
+  ids[k], tokens[k] = ARGV[i], tokenOf(ARGV[i])
+  asked[2 * k - 1], asked[2 * k] = ids[k], tokens[k]
+end
+
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), math.huge, unpack(tokens))
 if code ~= 'OK' then return {code, nowMs} end
 
-local products, buyers = tonumber(ARGV[3]), tonumber(ARGV[4])
 local reply = {'OK', nowMs, meta[3]}
 local first, n = 5, 3
 
@@ -44,18 +51,13 @@ if buyers > 0 then
   local values = redis.call('HMGET', KEYS[4], unpack(ARGV, first, first + buyers - 1))
   for i = 1, buyers do reply[n + i] = values[i] end
 end
-first, n = first + buyers, n + buyers
-if first <= #ARGV then
-  local ids, asked = {}, {}
-  for i = first, #ARGV do
-    local k = i - first + 1
-    ids[k], asked[2 * k - 1], asked[2 * k] = ARGV[i], ARGV[i], tokenOf(ARGV[i])
-  end
+n = n + buyers
+if #ids > 0 then
   local records = redis.call('HMGET', KEYS[5], unpack(asked))
   local expiry = redis.call('ZMSCORE', KEYS[6], unpack(ids))
   local entries = {} -- sequence -> the fields of its entry
   for k = 1, #ids do
-    local record, sequence = records[2 * k - 1], records[2 * k]
+    local record, sequence = records[2 * k - 1], meta[5 + k] or records[2 * k]
     if not record and sequence and match(sequence, '^%d+$') and #sequence <= 15 then
       local fields = entries[sequence]
       if not fields then

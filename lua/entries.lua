@@ -2,8 +2,8 @@
 -- Included by a line `--@include entries.lua`; it is not a script of its own.
 --
 -- Of orders that were sold at once Redis keeps no more than the sequence of their entry: once for all of a batch, whose ids
--- begin alike, under these 10 bytes (the token), or under an order's own id where the token is that of an earlier entry. The
--- entry says the rest: kind 'accepted', ms, running count of orders before, ids (the token, then the other 6 bytes of each), then,
+-- begin alike, in meta under these 10 bytes (the token), or in orders under its own id where the token is that of an earlier
+-- entry. The entry says the rest: kind 'accepted', ms, running count of orders before, ids (the token, then the other 6 bytes of each), then,
 -- in the same order, pairs: a quantity with the product|user of everybody to whom so many were sold, joined by spaces, or 'record'
 -- with the whole record of one order. The version before wrote entries of the kind 'reserved' (see readReserved).
 --   tokenOf(id)                   how it begins

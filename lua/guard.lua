@@ -1,7 +1,7 @@
 -- guard.lua: the check that every writing script makes before it writes anything.
 -- Included by a line `--@include guard.lua`; it is not a script of its own.
 --
--- guard(metaKey, replid, watermark, deadlineMs) returns code, nowMs, meta
+-- guard(metaKey, replid, watermark, deadlineMs, more ..) returns code, nowMs, meta
 --   code, in order of precedence:
 --     MISSING  no meta, or one that was never sealed: the server was flushed, restored or never held this epoch
 --     CLOSED   the partition is being brought in line
@@ -11,9 +11,10 @@
 --     LATE     the deadline has passed: nobody waits for this call any more
 --     OK
 --   nowMs  max(TIME, meta.time), the only clock of the engine
---   meta   {state, replid, sequence, time, orders}, the last three as numbers
-local function guard(metaKey, replid, watermark, deadlineMs)
-  local meta = redis.call('HMGET', metaKey, 'state', 'replid', 'sequence', 'time', 'orders')
+--   meta   {state, replid, sequence, time, orders, more ..}: sequence, time and orders as numbers, more are the fields that are asked
+--          for besides, as they are
+local function guard(metaKey, replid, watermark, deadlineMs, ...)
+  local meta = redis.call('HMGET', metaKey, 'state', 'replid', 'sequence', 'time', 'orders', ...)
   local time = redis.call('TIME')
   local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
   if not meta[3] then return 'MISSING', nowMs end

@@ -1,11 +1,11 @@
 #!lua
 -- reserve.lua: decide a batch of orders of one partition in one atomic step: sold at once, or held.
 --
--- KEYS 1 meta    hash   state, replid, sequence, time, orders, idem, keyMs
+-- KEYS 1 meta    hash   state, replid, sequence, time, orders, idem, keyMs; token -> sequence
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
+-- KEYS 5 orders  hash   order id -> record, or sequence
 -- KEYS 6 log     stream one entry a change of state
 -- KEYS 7 expiry  zset   order id of a hold -> expiresMs
 -- KEYS 8 even    hash   idempotency field -> order id (16 bytes), createdMs,request; of even generations
@@ -45,7 +45,7 @@
 --   S sold_out
 --   A accepted
 --
--- Orders that are sold at once share one field of the hash: token -> sequence. Where the token is there already, what its
+-- Orders that are sold at once share one field of meta: token -> sequence. Where the token is there already, what its
 -- entry has was decided before; what is accepted beside that has a field of its own, order id -> sequence, for either an
 -- attempt comes again of which some orders were refused, or another batch has the same token by chance.
 --
@@ -55,16 +55,18 @@
 --@include guard.lua
 --@include counters.lua
 
-local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+local ids = ARGV[8]
+local token = sub(ids, 1, 10)
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), token)
 if code ~= 'OK' then return {code, nowMs} end
 
 local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
-local runs, wished, ids = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
+local taken = meta[6] -- the entry that has the token
 local call, find, concat = redis.call, string.find, table.concat
 local wishAt = 8 + 3 * runs
 local buyerAt = wishAt + 5 * wished
 local n = #ARGV - buyerAt
-local token = sub(ids, 1, 10)
 
 local names, shelf = {}, {} -- the products, each once; name -> product
 for a = 9, wishAt, 3 do
@@ -85,7 +87,6 @@ end
 local stockRead = call('HMGET', KEYS[2], unpack(names))
 local termsRead = call('HMGET', KEYS[3], unpack(names))
 local buyersRead = call('HMGET', KEYS[4], unpack(ARGV, buyerAt + 1, buyerAt + n))
-local taken = call('HMGET', KEYS[5], token)[1] -- the entry that has the token
 
 -- entryReaders makes what it takes to read entries, for few calls have to.
 local function entryReaders()
@@ -297,15 +298,12 @@ if accepted > 0 then
       buyersWrite[at - 1], buyersWrite[at] = b.key, buyerText(b)
     end
   end
-  if soldAny and not taken then
-    ordersWrite[#ordersWrite + 1] = token
-    ordersWrite[#ordersWrite + 1] = place
-  end
   call('XADD', KEYS[6], place .. '-0', 'accepted', ms, text(meta[5]), concat(rests), unpack(entry))
-  call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders))
+  if soldAny and not taken then call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders), token, place)
+  else call('HSET', KEYS[1], 'sequence', place, 'time', ms, 'orders', text(orders)) end
   call('HSET', KEYS[2], unpack(stockWrite))
   call('HSET', KEYS[4], unpack(buyersWrite))
-  call('HSET', KEYS[5], unpack(ordersWrite))
+  if #ordersWrite > 0 then call('HSET', KEYS[5], unpack(ordersWrite)) end
   if #expiryWrite > 0 then call('ZADD', KEYS[7], unpack(expiryWrite)) end
   if #keysWrite > 0 then
     if stored ~= generation then

@@ -1,11 +1,11 @@
 #!lua
 -- settle.lua: bring orders of one partition to their next state in one atomic step: confirm, cancel, extend.
 --
--- KEYS 1 meta    hash
+-- KEYS 1 meta    hash   and token -> sequence
 -- KEYS 2 stock   hash   product -> current,held,sold,initial,change
 -- KEYS 3 terms   hash   product -> limit,active,startsMs,endsMs,holdMs
 -- KEYS 4 buyers  hash   product|user -> bought,held,lockUntilMs,lastOrder
--- KEYS 5 orders  hash   order id -> record, or sequence; token -> sequence
+-- KEYS 5 orders  hash   order id -> record, or sequence; tokens of the version before
 -- KEYS 6 log     stream
 -- KEYS 7 expiry  zset   order id of a hold -> expiresMs
 --
@@ -43,17 +43,17 @@
 --@include entries.lua
 --@include books.lua
 
-local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+local ids, tokens, asked, n = {}, {}, {}, 0
+for a = 7, #ARGV, 5 do
+  n = n + 1
+  ids[n], tokens[n] = ARGV[a], tokenOf(ARGV[a])
+  asked[2 * n - 1], asked[2 * n] = ids[n], tokens[n]
+end
+
+local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), unpack(tokens))
 if code ~= 'OK' then return {code, nowMs} end
 
 local lateMs, maxExtensions, maxTotalMs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-
-local ids, asked, n = {}, {}, 0
-for a = 7, #ARGV, 5 do
-  n = n + 1
-  ids[n] = ARGV[a]
-  asked[2 * n - 1], asked[2 * n] = ARGV[a], tokenOf(ARGV[a])
-end
 
 local ordersRead = redis.call('HMGET', KEYS[5], unpack(asked))
 local function entryAt(id) return redis.call('XRANGE', KEYS[6], id, id) end
@@ -61,7 +61,7 @@ redis.call('ZCARD', KEYS[7]) -- a wrong type is to fail here, before the first w
 
 -- kept is the record that Redis has of an order: under its own id, or that of a sale which its token leads to.
 local function kept(i)
-  local own, byToken = ordersRead[2 * i - 1], ordersRead[2 * i]
+  local own, byToken = ordersRead[2 * i - 1], meta[5 + i] or ordersRead[2 * i]
   if own then return recordOf(ids[i], own, entryAt) end
   return byToken and soldOf(ids[i], byToken, entryAt) or nil
 end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- trim.lua: forget what is in the ledger: log entries past the grace and the records of their orders.
 --
--- KEYS 1 meta    hash
--- KEYS 2 orders  hash   order id -> record, or sequence; token -> sequence
+-- KEYS 1 meta    hash   and token -> sequence
+-- KEYS 2 orders  hash   order id -> record, or sequence; tokens of the version before
 -- KEYS 3 log     stream
 --
 -- ARGV 1 replid      the server history that the caller has from the ledger
@@ -11,7 +11,7 @@
 -- ARGV 4 maxEntries
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
---   {OK, nowMs, entries removed, fields of the hash removed}
+--   {OK, nowMs, entries removed, fields removed: records, sequences and tokens}
 --
 -- Invariant: a record goes only with the entry of its own last change, and never while it is a hold ('p'); a token goes with
 -- the entry that it names.
@@ -25,7 +25,8 @@ local code, nowMs = guard(KEYS[1], ARGV[1], watermark, math.huge)
 if code ~= 'OK' then return {code, nowMs} end
 
 local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[2] .. '-0', 'COUNT', ARGV[4])
-local removed, gone, last = 0, {}, nil
+local removed, last = 0, nil
+local gone, tokens = {}, {} -- fields of orders, and of meta
 
 -- forget removes what Redis keeps of orders of an entry, where it is of that entry's making and no hold: the record that
 -- the entry has of it, or the mark that Redis keeps instead, if any.
@@ -52,9 +53,14 @@ end
 -- forgetSales does that for an entry of reserve.lua. Where the token names it, an order that was sold at once has no field but
 -- with a later entry.
 local function forgetSales(fields, mark)
-  local token = tokenOf(fields[4])
-  local byToken = redis.call('HGET', KEYS[2], token) == mark
-  if byToken then gone[#gone + 1] = token end
+  local token, byToken = tokenOf(fields[4]), nil
+  if fields[1] == 'reserved' then
+    byToken = redis.call('HGET', KEYS[2], token) == mark
+    if byToken then gone[#gone + 1] = token end
+  else
+    byToken = redis.call('HGET', KEYS[1], token) == mark
+    if byToken then tokens[#tokens + 1] = token end
+  end
   if byToken and not granted(fields) then return end
   local e = fields[1] == 'reserved' and readReserved(fields, mark) or readAccepted(fields, mark)
   forget(e.granted, mark)
@@ -76,9 +82,12 @@ end
 
 if removed == 0 then return {'OK', nowMs, 0, 0} end
 local maxUnpack = 1000
+for i = 1, #tokens, maxUnpack do
+  redis.call('HDEL', KEYS[1], unpack(tokens, i, math.min(i + maxUnpack - 1, #tokens)))
+end
 for i = 1, #gone, maxUnpack do
   redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + maxUnpack - 1, #gone)))
 end
 local after = tonumber(match(last, '^(%d+)')) + 1
 redis.call('XTRIM', KEYS[3], 'MINID', string.format('%d-0', after))
-return {'OK', nowMs, removed, #gone}
+return {'OK', nowMs, removed, #gone + #tokens}

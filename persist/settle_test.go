@@ -136,7 +136,7 @@ func TestATransitionOutlivesAChangeOfEpoch(t *testing.T) {
 	keys, err := n.EpochKeys(partition, n.State(partition).Epoch)
 	require.NoError(t, err)
 	c := client(t, redis.URL())
-	require.NoError(t, c.Do(t.Context(), c.B().Hdel().Key(keys.Orders).Field(string(order.ID[:10])).Build()).Error()) // as trim does
+	require.NoError(t, c.Do(t.Context(), c.B().Hdel().Key(keys.Meta).Field(string(order.ID[:10])).Build()).Error()) // as trim does
 
 	frozen, f := s.freezing(t, n, "FROM orders o LEFT JOIN products p")
 	done := make(chan error, 1)

@@ -29,7 +29,7 @@ type Partition interface {
 
 // Keys are names of keys in Redis.
 type Keys struct {
-	Log, Orders, Buyers string
+	Log, Meta, Orders, Buyers string
 }
 
 // Kind is what is asked for.

@@ -60,7 +60,7 @@ type counted struct {
 }
 
 func (c *counted) Keys() Keys {
-	return Keys{Log: c.name + ":log", Orders: c.name + ":orders", Buyers: c.name + ":buyers"}
+	return Keys{Log: c.name + ":log", Meta: c.name + ":meta", Orders: c.name + ":orders", Buyers: c.name + ":buyers"}
 }
 
 func (c *counted) Decide(ctx context.Context, what Kind, first, n int) error {

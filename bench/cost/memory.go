@@ -50,12 +50,12 @@ func (m *measurement) parts(ctx context.Context, keys Keys, before float64, n in
 		return parts, err
 	}
 	parts.Server = (used - before) / float64(n)
-	for key, into := range map[string]*float64{keys.Log: &parts.Log, keys.Orders: &parts.Record, keys.Buyers: &parts.Buyer} {
+	for key, into := range map[string]*float64{keys.Log: &parts.Log, keys.Meta: &parts.Record, keys.Orders: &parts.Record, keys.Buyers: &parts.Buyer} {
 		bytes, err := m.server.keyBytes(ctx, key)
 		if err != nil {
 			return parts, err
 		}
-		*into = bytes / float64(n)
+		*into += bytes / float64(n)
 	}
 	return parts, nil
 }

@@ -256,7 +256,7 @@ func (p *measuredPartition) Forget(ctx context.Context) error {
 
 // Keys names what grows.
 func (p *measuredPartition) Keys() cost.Keys {
-	return cost.Keys{Log: p.keys.Log, Orders: p.keys.Orders, Buyers: p.keys.Buyers}
+	return cost.Keys{Log: p.keys.Log, Meta: p.keys.Meta, Orders: p.keys.Orders, Buyers: p.keys.Buyers}
 }
 
 // Close unlinks the namespace.

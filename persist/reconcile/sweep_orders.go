@@ -17,13 +17,11 @@ func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
 	near := s.ordersLook(partition)
 	var entries []uint64 // by their sequences
 	err := s.scan(ctx, partition, func(k engine.Keys) string { return k.Orders }, func(elements []string) error {
+		entries = append(entries, namedEntries(elements)...) // tokens of the version before
 		records := make(map[engine.OrderID]engine.Order, len(elements)/2)
 		for i := 0; i+1 < len(elements); i += 2 {
 			id, ok := idOf(elements[i])
 			if !ok {
-				if sequence, byToken := engine.ParseToken(elements[i], elements[i+1]); byToken {
-					entries = append(entries, sequence)
-				}
 				continue
 			}
 			record, _, err := engine.ParseKept(id, elements[i+1])
@@ -36,12 +34,28 @@ func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
 		return s.screenRecords(ctx, records, near)
 	})
 	if err == nil {
+		err = s.scan(ctx, partition, func(k engine.Keys) string { return k.Meta }, func(elements []string) error {
+			entries = append(entries, namedEntries(elements)...)
+			return nil
+		})
+	}
+	if err == nil {
 		err = s.sweepEntries(ctx, partition, entries, near)
 	}
 	if err != nil {
 		return err
 	}
 	return near.flush(ctx)
+}
+
+// namedEntries returns the sequences of entries that tokens among the fields of a hash stand for.
+func namedEntries(elements []string) (sequences []uint64) {
+	for i := 0; i+1 < len(elements); i += 2 {
+		if sequence, byToken := engine.ParseToken(elements[i], elements[i+1]); byToken {
+			sequences = append(sequences, sequence)
+		}
+	}
+	return sequences
 }
 
 // sweepEntries compares what was sold at once by entries of the log that Redis still had a moment ago. An entry that is gone is
