@@ -105,7 +105,8 @@ func TestAListOnOneNodeWaitsForWhatAnotherAnswered(t *testing.T) {
 		page, err := b.store.OrdersOf(context.WithoutCancel(t.Context()), "ann", engine.OrderPlace{}, 10)
 		answered <- answer{page, err}
 	}()
-	const asked = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE '%clock_timestamp() - logged_at%' AND pid <> pg_backend_pid()`
+	// It is the last question of its connection, or that somebody waits is, which is said after it.
+	const asked = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND (query LIKE '%clock_timestamp() - logged_at%' OR query LIKE 'SELECT pg_notify%') AND pid <> pg_backend_pid()`
 	eventually(t, "the list to look where the ledger is", func() bool { return s.count(t, asked) > 0 })
 	require.Zero(t, s.count(t, `SELECT count(*) FROM orders`))
 	release()
