@@ -4,6 +4,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOTESTSUM_VERSION     := v1.13.0
 
 BINARY        := bin/flashsale
+PROFILE       := cmd/flashsale/serve.pprof
 TOOLS         := bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 GOTESTSUM     := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)/gotestsum
@@ -14,7 +15,7 @@ TEST_FLAGS := -timeout 20m -shuffle=on
 RACE       := $(if $(filter true,$(CI)),race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race test-faults test-faults-privileged pictures lint cover bench build migrate up down clean deps test-deps
+.PHONY: help run test test-race test-faults test-faults-privileged pictures lint cover bench build profile migrate up down clean deps test-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +59,10 @@ bench: deps build ## measure this machine and prove what it sold; the page is be
 	@exec $(BINARY) bench tour
 
 build: ## build bin/flashsale, a static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/flashsale
+	CGO_ENABLED=0 go build -pgo=$(PROFILE) -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/flashsale
+
+profile: deps build ## measure anew where a service at its peak spends its time, which the build goes by
+	BINARY=$(BINARY) bench/profile.sh $(PROFILE)
 
 migrate: deps build ## bring the ledger's schema up to date
 	@exec $(BINARY) migrate up --dev
