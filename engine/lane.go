@@ -128,6 +128,10 @@ func (l *lane[R]) take(batch []R) (taken []R, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) < l.enough(time.Now()) && !l.closed {
+		// More may be enough now than when they were queued, and then nobody has seen to it that they are looked at again.
+		if len(l.queue) > 0 && !l.armed {
+			l.arm()
+		}
 		l.wake.Wait()
 		// Whoever can run now may have an order too: let them queue first. On an idle machine this costs nothing; under
 		// load most batches were of one order without it.

@@ -224,6 +224,28 @@ func TestWhatCallsUsuallyHaveFollowsThem(t *testing.T) {
 	h.finish(t, 1, []<-chan error{outcome})
 }
 
+// A burst larger than a batch, on a lane whose calls were small: those left over find that much more is usual now.
+func TestNobodyIsLeftBehindByABurst(t *testing.T) {
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "burst", Timeout: patience})
+	l := newLane(n.Engine, n.partitions[0], func() call[*Reservation] { return nil })
+	deadline := time.Now().Add(patience)
+	for i := range defaultBatchSize + 2 {
+		r := n.order("a", "u"+strconv.Itoa(i), 1)
+		r.deadline = deadline
+		require.True(t, l.push(r))
+	}
+	batch, began := l.take(nil)
+	require.Len(t, batch, defaultBatchSize)
+	l.done(len(batch), began)
+	left := make(chan int, 1)
+	go func() {
+		rest, _ := l.take(nil)
+		left <- len(rest)
+	}()
+	t.Cleanup(l.close)
+	require.Equal(t, 2, next(t, left, "those left over"))
+}
+
 // A worker asks on a connection of its own. Where that fails the client's own one is asked again, which finds the way to
 // another server too, and the next batch has a new one.
 func TestWhatFailsOnAnOwnConnectionIsAskedAgainByTheClient(t *testing.T) {
