@@ -76,16 +76,19 @@ func showProgress(out io.Writer, stage string, now func() load.Progress, visits 
 type pace struct {
 	now  func() load.Progress
 	last load.Progress
+	rate float64 // answers a second
 }
+
+// shortestLook is what a rate is told of at the least: the last look comes right after another one, when the load is over.
+const shortestLook = 50 * time.Millisecond
 
 func (p *pace) text() string {
 	before := p.last
 	p.last = p.now()
-	rate := 0.0
-	if passed := p.last.Elapsed - before.Elapsed; passed > 0 {
-		rate = float64(p.last.Answers()-before.Answers()) / passed.Seconds()
+	if passed := p.last.Elapsed - before.Elapsed; passed >= shortestLook || passed > 0 && before.Elapsed == 0 {
+		p.rate = float64(p.last.Answers()-before.Answers()) / passed.Seconds()
 	}
-	return fmt.Sprintf("%s/s  accepted %s  refused %s  failed %s", grouped(int64(rate)),
+	return fmt.Sprintf("%s/s  accepted %s  refused %s  failed %s", grouped(int64(p.rate)),
 		grouped(p.last.Accepted), grouped(p.last.Refused), grouped(p.last.Failed))
 }
 
