@@ -111,7 +111,7 @@ const (
 func (l *lane[R]) enough(now time.Time) int {
 	usual := max(1, int(l.usual*usualPart))
 	if len(l.calls) == 0 {
-		if len(l.queue) > 0 && now.Sub(l.queue[0].wait().deadline.Add(-l.engine.config.Timeout)) >= l.gather {
+		if len(l.queue) > 0 && l.waited(l.queue[0], now) >= l.gather {
 			return 1
 		}
 		return usual
@@ -120,6 +120,11 @@ func (l *lane[R]) enough(now time.Time) int {
 		return 1
 	}
 	return max(usual, l.orders/len(l.calls)/2)
+}
+
+// waited is for how long a request has been here.
+func (l *lane[R]) waited(r R, now time.Time) time.Duration {
+	return l.engine.config.Timeout - r.wait().deadline.Sub(now)
 }
 
 // take waits for enough requests and moves up to a batch of them into batch; an empty result means that the lane is shut
@@ -184,7 +189,7 @@ func (l *lane[R]) work() {
 		if len(s.batch) == 0 {
 			return
 		}
-		l.engine.metrics.queued(l.engine.config.Timeout - s.batch[0].wait().deadline.Sub(now))
+		l.engine.metrics.queued(l.waited(s.batch[0], now))
 		taken := len(s.batch)
 		s.batch = dropLate(s.batch, now)
 		l.engine.metrics.tooLate.Add(taken - len(s.batch))
