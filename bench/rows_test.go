@@ -41,16 +41,7 @@ func TestRowsAreHeldAgainstWhatBuyersWereTold(t *testing.T) {
 		"a dead letter":     {"INSERT INTO dead_letters VALUES ('shoe')", []string{ruleDead}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := devtest.Database(t)
-			db, err := pgx.Connect(t.Context(), url)
-			require.NoError(t, err)
-			defer func() { _ = db.Close(t.Context()) }()
-			for _, statement := range []string{ledgerTables, damage.statement} {
-				_, err = db.Exec(t.Context(), statement)
-				require.NoError(t, err)
-			}
-			s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
-			require.NoError(t, err)
+			s := saleOf(t, damage.statement)
 			const id = "00000000-0000-0000-0000-00000000000"
 			for last, o := range map[string]order{
 				"1": {buyer: 1, want: statusConfirmed}, "2": {buyer: 2, want: statusConfirmed}, "b": {buyer: 4, want: statusCancelled},
@@ -67,6 +58,22 @@ func TestRowsAreHeldAgainstWhatBuyersWereTold(t *testing.T) {
 	}
 }
 
+// saleOf returns a sale whose ledger has been damaged by a statement.
+func saleOf(t *testing.T, damage string) *sale {
+	t.Helper()
+	url := devtest.Database(t)
+	db, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { _ = db.Close(t.Context()) }()
+	for _, statement := range []string{ledgerTables, damage} {
+		_, err = db.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
+	require.NoError(t, err)
+	return s
+}
+
 // TestRowsBeyondThoseThatAreKept are counted.
 func TestRowsBeyondThoseThatAreKept(t *testing.T) {
 	for name, damage := range map[string]struct {
@@ -79,16 +86,7 @@ func TestRowsBeyondThoseThatAreKept(t *testing.T) {
 		"an order unheard": {"INSERT INTO orders VALUES (gen_random_uuid(), 'shoe', 'shoe-8', 1, 'cancelled')", []string{ruleStray}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := devtest.Database(t)
-			db, err := pgx.Connect(t.Context(), url)
-			require.NoError(t, err)
-			defer func() { _ = db.Close(t.Context()) }()
-			for _, statement := range []string{ledgerTables, damage.statement} {
-				_, err = db.Exec(t.Context(), statement)
-				require.NoError(t, err)
-			}
-			s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
-			require.NoError(t, err)
+			s := saleOf(t, damage.statement)
 			s.book.most = 2
 			const id = "00000000-0000-0000-0000-00000000000"
 			s.book.place([]byte(id+"1"), order{buyer: 1, want: statusConfirmed})
