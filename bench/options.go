@@ -127,6 +127,9 @@ func (o *Options) complete() (Options, *Scenario, error) {
 	if err := o.check(); o.Product != "" && err != nil {
 		return Options{}, nil, err
 	}
+	if err := scenario.heeds(o); err != nil {
+		return Options{}, nil, err
+	}
 	full := o.withDefaults(scenario)
 	err := full.check()
 	return full, scenario, err

@@ -177,6 +177,9 @@ func TestRushRefusesOptions(t *testing.T) {
 		"too many units":       func(o *Options) { o.Units = maxUnits + 1 },
 		"odd shares":           func(o *Options) { o.Zipf = -1 },
 		"too many connections": func(o *Options) { o.Connections = 10_001 },
+		"holds of no holds":    func(o *Options) { o.HoldSeconds = 5 },
+		"shares of one":        func(o *Options) { o.Zipf = 1 },
+		"twice for a time":     func(o *Options) { o.Scenario, o.Duration = "duplicates", time.Second },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -88,6 +90,19 @@ func scenarioOf(name string) (*Scenario, bool) {
 		return nil, false
 	}
 	return &all[at], true
+}
+
+// heeds fails where something is asked for that would change nothing about this kind of sale.
+func (s *Scenario) heeds(o *Options) error {
+	switch {
+	case o.HoldSeconds > 0 && !s.holds:
+		return fmt.Errorf("%w: --hold-seconds %d: only --scenario holds has holds", ErrOptions, o.HoldSeconds)
+	case o.Duration > 0 && s.once:
+		return fmt.Errorf("%w: --duration %s: --scenario %s ends when all have come, each twice; --buyers says how many", ErrOptions, o.Duration, s.Name)
+	case o.Zipf > 0 && cmp.Or(o.Products, s.defaults.Products, 1) == 1:
+		return fmt.Errorf("%w: --zipf %g: there is one product, which all want; --products makes more", ErrOptions, o.Zipf)
+	}
+	return nil
 }
 
 // mayRefuse returns the codes that buyers may be refused with; who comes again is a duplicate for a while.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/redis/rueidis"
 
 	"flashsale/bench/compare"
@@ -34,9 +35,9 @@ var errNotExact = errors.New("the engine did not sell exactly")
 
 // Run has the engine and its rivals compete, on servers of its own with --dev, or on those that are named: under a prefix
 // and in a database of its own, which go again.
-func (b *benchCompare) Run(ctx context.Context) (err error) {
+func (b *benchCompare) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	o := b.options()
-	if err := errors.Join(b.check(), b.checkPartitions(), o.Check()); err != nil {
+	if err := errors.Join(b.checkFlags(parsed), b.check(), b.checkPartitions(), o.Check()); err != nil {
 		return err
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/alecthomas/kong"
+
 	"flashsale/bench/cost"
 	"flashsale/engine"
 	"flashsale/internal/devstack"
@@ -33,10 +35,10 @@ type benchRedis struct {
 }
 
 // Run measures what orders cost Redis.
-func (b *benchRedis) Run(ctx context.Context) (err error) {
+func (b *benchRedis) Run(ctx context.Context, parsed *kong.Context) (err error) {
 	named := stores{RedisURL: b.RedisURL, RedisHost: b.RedisHost, RedisPort: b.RedisPort, RedisPassword: b.RedisPassword}
 	url, o := named.redisURL(), b.options()
-	if err := o.Check(); err != nil {
+	if err := errors.Join(checkServerFlags(parsed, b.Dev), o.Check()); err != nil {
 		return err
 	}
 	if b.Dev {

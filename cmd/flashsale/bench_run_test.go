@@ -64,17 +64,34 @@ func TestBenchRefusesNumbersThatSayNothing(t *testing.T) {
 func TestBenchRefusesWhatItWouldNotHeed(t *testing.T) {
 	t.Setenv("DURABILITY", "ledger") // for the service; nobody said it to the bench
 	for said, args := range map[string][]string{
-		"--target: --dev starts a service of its own":      {"--dev"},
-		"--hold-seconds: only --scenario holds has holds":  {"--hold-seconds=5"},
-		"the one at --target has its own; --ask goes with": {"--durability=ledger"},
-		"--partitions: it is a setting of the service":     {"--partitions=8"},
-		"--redis-host: it is a setting of the service":     {"--redis-host=redis"},
-		"--data-dir: it is a setting of the service":       {"--data-dir=data"},
-		"--database-host: it is a setting of the service":  {"--database-host=db"},
+		"--target: --dev starts a service of its own":                  {"--dev"},
+		"--hold-seconds 5: only --scenario holds has holds":            {"--hold-seconds=5"},
+		"--duration 5s: --scenario duplicates ends when all have come": {"--scenario=duplicates", "--duration=5s"},
+		"--zipf 2: there is one product":                               {"--zipf=2"},
+		"the one at --target has its own; --ask goes with":             {"--durability=ledger"},
+		"--partitions: it is a setting of the service":                 {"--partitions=8"},
+		"--redis-host: it is a setting of the service":                 {"--redis-host=redis"},
+		"--data-dir: it is a setting of the service":                   {"--data-dir=data"},
+		"--database-host: it is a setting of the service":              {"--database-host=db"},
 		"--rows: ledger: ":   {"--rows", "--database-host=127.0.0.1", "--database-port=1"},
 		"connection refused": {"--scenario=holds", "--hold-seconds=5"},
 	} {
 		require.ErrorContains(t, run(append([]string{"bench", "run", "--target", nobody}, args...)), said)
+	}
+}
+
+// TestBenchOnOwnServersRefusesWhatItWouldNotHeed: of the servers that --dev starts, or of those that are named.
+func TestBenchOnOwnServersRefusesWhatItWouldNotHeed(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--fsync: it is of the Redis that --dev starts":          {"compare", "--fsync=always"},
+		"--fsync: it is of the Redis that --dev starts; the one": {"redis", "--fsync=always"},
+		"--redis-host: --dev starts servers of its own":          {"compare", "--dev", "--redis-host=192.0.2.1"},
+		"--database-port: --dev starts servers of its own":       {"compare", "--dev", "--database-port=1"},
+		"--redis-port: --dev starts servers of its own":          {"redis", "--dev", "--redis-port=1"},
+		"--redis-prefix: bench compare has one of its own":       {"compare", "--dev", "--redis-prefix=mine"},
+		"--data-dir: bench compare keeps no data":                {"compare", "--dev", "--data-dir=data"},
+	} {
+		assert.Contains(t, benchRefused(t, args...), want)
 	}
 }
 
@@ -97,7 +114,7 @@ func TestBenchRefusesNumbersBeforeAnythingIsStarted(t *testing.T) {
 		"--kinds gift: [sale keyed hold confirm] or": {"redis", "--dev", "--kinds=gift"},
 		"--connections 30000: from 1 to 10000":       {"run", "--dev", "--connections=30000"},
 		"--products 100001: from 1 to 100000":        {"run", "--dev", "--products=100001"},
-		"--zipf 99: from 0 to":                       {"run", "--dev", "--zipf=99"},
+		"--zipf 99: from 0 to":                       {"run", "--dev", "--scenario=many-products", "--zipf=99"},
 	} {
 		said := benchRefused(t, args...)
 		assert.Contains(t, said, want)
