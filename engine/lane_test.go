@@ -17,10 +17,10 @@ func batchOf(t tester, command []string) int {
 	t.Helper()
 	require.True(t, isScript(command, &reserveScript), "%q is no call of reserve.lua", command[:2])
 	args := command[3+9:]
-	runs, err := strconv.Atoi(args[5])
+	products, err := strconv.Atoi(args[5])
 	require.NoError(t, err)
 	require.Equal(t, "0", args[6], "wishes")
-	orders := args[8+3*runs:]
+	orders := args[9+products:]
 	require.Len(t, args[7], tokenSize+6*len(orders), "the token and the rest of each id, beside one argument an order")
 	return len(orders)
 }

@@ -227,7 +227,7 @@ func (mc *machine) elsewhere(t *rapid.T) {
 	keys, err := NewKeys("model", 0, NewNamespace(2))
 	require.NoError(t, err)
 	far := text(mc.now(t) + 5000)
-	order := []string{mc.model.server, "0", far, "0", "10", "1", "0", modelID(99, 1), "a", "1", "1", "a|u"}
+	order := []string{mc.model.server, "0", far, "0", "10", "1", "0", modelID(99, 1), runsText(testRun{1, 1, 1}), "a", "a|u"}
 	for s, call := range map[*script]struct{ keys, args []string }{
 		&reserveScript: {mc.n.reserveKeys(keys), order},
 		&settleScript:  {mc.n.bookKeys(keys), []string{mc.model.server, "0", far, "0", "0", "0", modelID(99, 1), "x", "0", "", ""}},

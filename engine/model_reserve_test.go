@@ -6,14 +6,12 @@ import (
 	"strings"
 )
 
-// modelOrder is one order of a batch. The text of its quantity goes to the script; units is what it means, 0 where the
-// script has to refuse it.
+// modelOrder is one order of a batch.
 type modelOrder struct {
 	id       string
 	product  string
 	user     string
-	quantity string
-	units    int64
+	quantity int64
 	wish     *modelWish // nil = a plain order
 }
 
@@ -68,7 +66,7 @@ func (m *model) reserve(r modelReserve, products []string, orders []modelOrder) 
 	return append(reply, details...)
 }
 
-// appendAccepted logs the orders of a batch, if there are any: ids, then what is sold in a row, of one quantity and product each,
+// appendAccepted logs the orders of a batch, if there are any: ids, then what is sold in a row, of one quantity each,
 // and what is granted, one by one.
 func (m *model) appendAccepted(nowMs int64, orders []modelOrder, statuses string, granted map[string]string) {
 	ids, entry, inRow, count := m.token, []string{}, false, int64(0)
@@ -84,10 +82,10 @@ func (m *model) appendAccepted(nowMs int64, orders []modelOrder, statuses string
 			entry, inRow = append(entry, "record", granted[o.id]), false
 			continue
 		}
-		if inRow && i > 0 && orders[i-1].product == o.product && orders[i-1].quantity == o.quantity {
+		if inRow && orders[i-1].quantity == o.quantity {
 			entry[len(entry)-1] += " " + buyer
 		} else {
-			entry = append(entry, text(o.units), buyer)
+			entry = append(entry, text(o.quantity), buyer)
 		}
 		inRow = true
 	}
@@ -244,7 +242,7 @@ func (m *model) decide(r modelReserve, o modelOrder) (letter string, detail []st
 	switch {
 	case !readable || !known || !sane:
 		return "X", nil
-	case o.units == 0:
+	case o.quantity < 1 || o.quantity > MaxQuantity:
 		return "Q", nil
 	case !terms.active:
 		return "I", nil
@@ -258,9 +256,9 @@ func (m *model) decide(r modelReserve, o modelOrder) (letter string, detail []st
 	switch {
 	case r.lockMs > 0 && r.nowMs < lockUntil && !keyed:
 		return "D", []string{text(lockUntil) + "," + first}
-	case terms.limit > 0 && bought+held+o.units > terms.limit:
+	case terms.limit > 0 && bought+held+o.quantity > terms.limit:
 		return "L", []string{text(bought + held)}
-	case o.units > counters[0]:
+	case o.quantity > counters[0]:
 		return "S", nil
 	}
 	return "A", nil
@@ -323,16 +321,16 @@ func (m *model) buyer(product, user string) (bought, held, lockUntil int64, last
 func (m *model) take(r modelReserve, o modelOrder, count int64) string {
 	c, _ := modelCounters(m.stock[o.product])
 	bought, held, _, _, _ := m.buyer(o.product, o.user)
-	record := modelRecord{letter: "c", version: 1, quantity: o.units, createdMs: r.nowMs, product: o.product, user: o.user}
-	c[0] -= o.units
+	record := modelRecord{letter: "c", version: 1, quantity: o.quantity, createdMs: r.nowMs, product: o.product, user: o.user}
+	c[0] -= o.quantity
 	if o.wish != nil && o.wish.holdMs > 0 {
-		c[1] += o.units
-		held += o.units
+		c[1] += o.quantity
+		held += o.quantity
 		record.letter, record.expiresMs = "p", r.nowMs+o.wish.holdMs
 		m.expiry[o.id] = record.expiresMs
 	} else {
-		c[2] += o.units
-		bought += o.units
+		c[2] += o.quantity
+		bought += o.quantity
 	}
 	if o.wish != nil && o.wish.key != "" {
 		record.tail = "|" + o.wish.request + "|" + o.wish.key

@@ -137,7 +137,7 @@ func (c *reserveCall) short(r *Reservation) bool {
 }
 
 // build makes the arguments of a batch, whose orders it brings into the order of their products: what is wanted of one
-// product stays in the order it came in, and so many orders of the same kind are told in three arguments.
+// product stays in the order it came in.
 func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint64, deadlineMs int64) {
 	c.group(batch)
 	wishes := 0
@@ -148,8 +148,11 @@ func (c *reserveCall) build(batch []*Reservation, replid string, watermark uint6
 	}
 	config := &c.engine.config
 	c.args = append(c.args[:0], replid, formatUint(watermark), strconv.FormatInt(deadlineMs, 10),
-		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), "", strconv.Itoa(wishes), joinIDs(batch))
-	c.args[reserveRuns] = strconv.Itoa(c.addRuns(batch))
+		strconv.FormatInt(config.LockTTL.Milliseconds(), 10), strconv.Itoa(MaxQuantity), strconv.Itoa(len(c.shelves)), strconv.Itoa(wishes),
+		joinIDs(batch), runsOf(batch))
+	for _, s := range c.shelves {
+		c.args = append(c.args, s.product)
+	}
 	if wishes > 0 {
 		c.addWishes(batch)
 	}
@@ -168,9 +171,6 @@ func joinIDs(batch []*Reservation) string {
 	}
 	return b.String()
 }
-
-// reserveRuns is the place of the number of runs among the arguments.
-const reserveRuns = 5
 
 // group lists the products of a batch and sorts its orders by them.
 func (c *reserveCall) group(batch []*Reservation) {
@@ -194,18 +194,32 @@ func (c *reserveCall) group(batch []*Reservation) {
 	}
 }
 
-// addRuns tells what is wanted: product, quantity and how many orders in a row want that. It returns how many runs they are.
-func (c *reserveCall) addRuns(batch []*Reservation) int {
-	runs := 0
-	for i := 0; i < len(batch); runs++ {
+// runSize is what a run takes among the arguments, in bytes: the place of its product 2, the quantity 3, how many orders 2.
+const runSize = 7
+
+// runsOf tells what is wanted: for every product, one after another, the quantities and how many orders in a row want each.
+func runsOf(batch []*Reservation) string {
+	var b strings.Builder
+	b.Grow(runSize) // most batches are one run
+	product := 1
+	for i := 0; i < len(batch); {
 		first, n := batch[i], 1
+		if i > 0 && first.shelf.product != batch[i-1].shelf.product {
+			product++
+		}
 		for i+n < len(batch) && batch[i+n].Quantity == first.Quantity && batch[i+n].shelf.product == first.shelf.product {
 			n++
 		}
-		c.args = append(c.args, first.shelf.product, strconv.FormatInt(first.Quantity, 10), strconv.Itoa(n))
+		quantity := first.Quantity
+		if quantity < 0 || quantity >= 1<<24 { // none that is allowed
+			quantity = 0
+		}
+		b.Write([]byte{
+			byte(product >> 8), byte(product), byte(quantity >> 16), byte(quantity >> 8), byte(quantity), byte(n >> 8), byte(n),
+		})
 		i += n
 	}
-	return runs
+	return b.String()
 }
 
 // wishes tells whether a reservation is more than a plain order: it has arguments of its own then.

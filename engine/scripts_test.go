@@ -30,7 +30,7 @@ func (n *node) calls(k Keys) map[string]invocation {
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	id := string(make([]byte, 16))
 	return map[string]invocation{
-		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", id, "a", "1", "1", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", "a|v"}},
+		"reserve": {&reserveScript, n.reserveKeys(k), []string{n.replid, "0", far, "0", "10", "1", "1", id, runsText(testRun{1, 1, 1}), "a", "1", "600000", strings.Repeat("f", 16), "1;600000", "key", "a|v"}},
 		"settle":  {&settleScript, n.bookKeys(k), []string{n.replid, "0", far, "60000", "3", "1800000", strings.Repeat("i", 16), "x", "0", "", ""}},
 		"expire":  {&expireScript, n.bookKeys(k), []string{n.replid, "0", far, "10", "60000"}},
 		"change":  {&changeScript, []string{k.Meta, k.Stock, k.Terms, k.Log}, []string{n.replid, "0", far, "a", "2", "add", "5", "0,1,0,0,0"}},
@@ -48,6 +48,23 @@ func (n *node) calls(k Keys) map[string]invocation {
 	}
 }
 
+// testRun is a run of orders: the place of its product, the quantity, and how many they are.
+type testRun struct {
+	product  int
+	quantity int64
+	orders   int
+}
+
+// runsText is how reserve.lua takes runs.
+func runsText(runs ...testRun) string {
+	var b []byte
+	for _, r := range runs {
+		b = append(b, byte(r.product>>8), byte(r.product),
+			byte(r.quantity>>16), byte(r.quantity>>8), byte(r.quantity), byte(r.orders>>8), byte(r.orders))
+	}
+	return string(b)
+}
+
 // stocked is a namespace with a product and an order, so that every key exists.
 func stocked(t testing.TB, n *node) Keys {
 	t.Helper()
@@ -55,7 +72,7 @@ func stocked(t testing.TB, n *node) Keys {
 	k := n.keys(0)
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	fields, err := invocation{&reserveScript, n.reserveKeys(k), []string{
-		n.replid, "0", far, "0", "10", "1", "3", strings.Repeat("i", 16) + "jjjjjjkkkkkkllllll", "a", "1", "4",
+		n.replid, "0", far, "0", "10", "1", "3", strings.Repeat("i", 16) + "jjjjjjkkkkkkllllll", runsText(testRun{1, 1, 4}), "a",
 		"1", "1", "", "", "", // due at once
 		"2", "600000", "even", "1;600000", "key one",
 		"3", "0", "odd", "1;0", "key two",

@@ -242,7 +242,8 @@ func TestAnIDIsDecidedOnceACall(t *testing.T) {
 	n := newBatched(t, "twice")
 	far := text(time.Now().Add(time.Hour).UnixMilli())
 	fields, err := invocation{&reserveScript, n.reserveKeys(n.keys(0)), []string{
-		n.replid, "0", far, "0", "10", "2", "1", strings.Repeat("t", tokenSize) + "111111" + "222222" + "111111" + "333333" + "333333" + "222222", "a", "1", "3", "a", "2", "3",
+		n.replid, "0", far, "0", "10", "1", "1", strings.Repeat("t", tokenSize) + "111111" + "222222" + "111111" + "333333" + "333333" + "222222",
+		runsText(testRun{1, 1, 3}, testRun{1, 2, 3}), "a",
 		"4", "60000", "", "", "", // a hold
 		"a|u", "a|v", "a|w", "a|x", "a|y", "a|z",
 	}}.run(n.node)

@@ -16,17 +16,19 @@
 -- ARGV 3 deadlineMs  in this server's time
 -- ARGV 4 lockMs      buyer lock, 0 = off
 -- ARGV 5 maxQuantity
--- ARGV 6 runs        how many runs of orders follow, each of one product and quantity
+-- ARGV 6 products    how many products follow
 -- ARGV 7 wishes      how many wishes follow them
 -- ARGV 8 ids         of all orders, run after run: the 10 bytes that they begin with, all alike (the token), then the other 6 of
 --                    each, no two alike. A repeated attempt has the token of the first, and the same id for the same order
--- ARGV ..            for each run: product, quantity, how many orders
+-- ARGV 9 runs        of orders for one product and one quantity, 7 bytes a run, whole numbers whose high bytes come first: the place
+--                    of the product (2 bytes, from 1), the quantity (3, zero for what is none), how many orders (2)
+-- ARGV ..            products, each once
 -- ARGV ..            for each wish: order (1-based place), holdMs (0 = sell at once), idempotency field, request, key
 --                    (the three empty where there is no key)
 -- ARGV ..            product|user of each order, run after run
 --
 -- Returns {code, nowMs} where code is not OK (see guard.lua), otherwise
---   {OK, nowMs, sequence, orders, due, statuses, left of each product, in the order they came first (-1 = unknown) .., details ..}
+--   {OK, nowMs, sequence, orders, due, statuses, left of each product, in their order (-1 = unknown) .., details ..}
 -- due is 1 where an order was refused for stock, or for what its buyer holds, while holds are due: once expire.lua has
 -- run, asking again may help.
 -- statuses has one letter an order, in order of precedence; a letter with a detail adds one to details, in turn:
@@ -61,21 +63,15 @@ local code, nowMs, meta = guard(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(AR
 if code ~= 'OK' then return {code, nowMs} end
 
 local lockMs, maxQuantity = tonumber(ARGV[4]), tonumber(ARGV[5])
-local runs, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
+local products, wished = tonumber(ARGV[6]), tonumber(ARGV[7])
 local taken = meta[6] -- the entry that has the token
-local call, find, concat = redis.call, string.find, table.concat
-local wishAt = 8 + 3 * runs
+local runs = ARGV[9]
+local call, find, concat, byte = redis.call, string.find, table.concat, string.byte
+local wishAt = 9 + products
 local buyerAt = wishAt + 5 * wished
 local n = #ARGV - buyerAt
 
-local names, shelf = {}, {} -- the products, each once; name -> product
-for a = 9, wishAt, 3 do
-  local name = ARGV[a]
-  if not shelf[name] then
-    names[#names + 1] = name
-    shelf[name] = true
-  end
-end
+local names = {unpack(ARGV, 10, wishAt)}
 
 local wishes, fields = {}, {} -- by their orders' places; idempotency fields
 for a = wishAt, buyerAt - 5, 5 do
@@ -130,38 +126,43 @@ if #fields > 0 then
   end
 end
 
-for k = 1, #names do
+local shelf, met = {}, {} -- the products, by their places
+for k = 1, products do
   local p = readProduct(stockRead[k], termsRead[k])
   if not p then p = {unknown = stockRead[k] and 'X' or 'U', current = -1, terms = {}}
   elseif not p.terms.active then p.refusal = 'I'
   elseif nowMs < p.terms.startsMs then p.refusal, p.detail = 'N', p.terms.startsMs
   elseif p.terms.endsMs > 0 and nowMs >= p.terms.endsMs then p.refusal = 'E' end
-  shelf[names[k]] = p
+  if met[names[k]] then error('a product comes twice') end -- its units would count twice
+  shelf[k], met[names[k]] = p, true
 end
 
 local sequence, accepted = meta[3] + 1, 0
 local ms, place, lockUntilMs = text(nowMs), text(sequence), nowMs + lockMs
+local lock = ',0,' .. text(lockUntilMs) .. ',' .. token -- stands in what is written of a new buyer
 local statuses, details, tight = {}, {}, false
 local soldAny = false -- without a wish
 local rests, entry = {token}, {} -- of the orders that are accepted: their ids, and what else the log is told of them
 local buyers, people = {}, {}    -- key -> what the buyer has, or where in buyersWrite that is; those that have been read
 local buyersWrite, ordersWrite, expiryWrite, keysWrite = {}, {}, {}, {}
 
--- sell has the entry say that orders in a row were sold at once, each for a quantity.
-local function sell(from, to, p, quantity)
+-- The row: orders one after another that are sold at once, each for the same quantity, whatever the products.
+local from, quantity, units = 1, nil, nil -- its first order; the quantity, and in digits
+
+-- sell has the entry say that the orders of the row were sold, the last of which is given.
+local function sell(to)
   local orders = to - from + 1
   if orders == 0 then return end
   rests[#rests + 1] = sub(ids, 6 * from + 5, 6 * to + 10)
-  entry[#entry + 1] = text(quantity)
+  entry[#entry + 1] = units
   entry[#entry + 1] = concat(ARGV, ' ', buyerAt + from, buyerAt + to)
   statuses[#statuses + 1] = string.rep('A', orders)
   accepted = accepted + orders
-  p.sold = p.sold + orders * quantity
   soldAny = true
 end
 
 -- grant accepts an order that asks for more than to be sold at once: it is held, or known by its key.
-local function grant(rest, key, p, quantity, b, wish)
+local function grant(rest, key, p, b, wish)
   local id, tail, letter, expires = token .. rest, '', 'c', '0'
   if wish.key ~= '' then
     tail = '|' .. wish.request .. '|' .. wish.key
@@ -178,7 +179,7 @@ local function grant(rest, key, p, quantity, b, wish)
     p.sold, b.bought = p.sold + quantity, b.bought + quantity
   end
   accepted = accepted + 1
-  local record = letter .. ',1,' .. text(quantity) .. ',' .. ms .. ',' .. ms .. ',' .. expires .. ',' .. place .. ','
+  local record = letter .. ',1,' .. units .. ',' .. ms .. ',' .. ms .. ',' .. expires .. ',' .. place .. ','
     .. text(meta[5] + accepted) .. ',' .. key .. tail
   rests[#rests + 1] = rest
   entry[#entry + 1] = 'record'
@@ -188,15 +189,17 @@ local function grant(rest, key, p, quantity, b, wish)
 end
 
 local i = 1 -- the order whose turn it is
-for a = 9, wishAt, 3 do
-  local p, quantity = shelf[ARGV[a]], tonumber(ARGV[a + 1])
-  local from, last = i, i + tonumber(ARGV[a + 2]) - 1 -- from: the first of those in a row that are sold at once
+for run = 1, #runs, 7 do
+  local p2, p1, q3, q2, q1, n2, n1 = byte(runs, run, run + 6)
+  local p, asked = shelf[256 * p2 + p1], 65536 * q3 + 256 * q2 + q1
+  local last = i + 256 * n2 + n1 - 1
   local t, refusal, refusalDetail = p.terms, p.refusal, p.detail
-  if not quantity or quantity < 1 or quantity > maxQuantity or quantity % 1 ~= 0 then
-    quantity, refusal, refusalDetail = 0, 'Q', nil
+  if asked < 1 or asked > maxQuantity then refusal, refusalDetail = 'Q', nil end
+  if asked ~= quantity then
+    sell(i - 1)
+    from, quantity, units = i, asked, text(asked)
   end
   local plain = not taken and not p.unknown and not refusal and (t.limit == 0 or quantity <= t.limit)
-  local bought = plain and text(quantity) .. ',0,' .. text(lockUntilMs) .. ',' .. token -- how the text begins that a new buyer gets
   while i <= last do
 
     -- Most orders are sold at once, to buyers whom Redis has not met.
@@ -205,17 +208,17 @@ for a = 9, wishAt, 3 do
       local key, rest = ARGV[buyerAt + i], sub(ids, 6 * i + 5, 6 * i + 10)
       if buyersRead[i] or wishes[i] or buyers[key] ~= nil or find(ids, rest, 1, true) ~= 6 * i + 5 then break end
       left, at = left - quantity, at + 2
-      buyersWrite[at - 1], buyersWrite[at] = key, bought .. rest
+      buyersWrite[at - 1], buyersWrite[at] = key, units .. lock .. rest
       buyers[key] = at
       i = i + 1
     end
-    if left ~= p.current then p.current, p.changed = left, true end
+    if left ~= p.current then p.sold, p.current, p.changed = p.sold + p.current - left, left, true end
 
     if i <= last then -- any other
       local key, rest, wish = ARGV[buyerAt + i], sub(ids, 6 * i + 5, 6 * i + 10), wishes[i]
       local before, earlier = decided[i], wish and known[wish.field]
       if not before and find(ids, rest, 1, true) ~= 6 * i + 5 then -- it may be one of those before it
-        sell(from, i - 1, p, quantity)
+        sell(i - 1)
         from = i
         local readAccepted = entryReaders()
         local e = readAccepted({'accepted', ms, text(meta[5]), concat(rests), unpack(entry)}, place)
@@ -257,23 +260,23 @@ for a = 9, wishAt, 3 do
         end
       end
       if status == 'A' and not wish then
-        b.bought = b.bought + quantity
+        b.bought, p.sold = b.bought + quantity, p.sold + quantity
         if taken then
           ordersWrite[#ordersWrite + 1] = token .. rest
           ordersWrite[#ordersWrite + 1] = place
         end
       else
-        sell(from, i - 1, p, quantity)
+        sell(i - 1)
         from = i + 1
-        if status == 'A' then grant(rest, key, p, quantity, b, wish) end
+        if status == 'A' then grant(rest, key, p, b, wish) end
         statuses[#statuses + 1] = status
         if detail then details[#details + 1] = detail end
       end
       i = i + 1
     end
   end
-  sell(from, last, p, quantity)
 end
+sell(n)
 
 local due = 0
 if tight or #expiryWrite > 0 then -- the latter so that a wrong type fails before the first write
@@ -284,8 +287,8 @@ end
 local orders = meta[5] + accepted
 if accepted > 0 then
   local stockWrite = {}
-  for k = 1, #names do
-    local p = shelf[names[k]]
+  for k = 1, products do
+    local p = shelf[k]
     if p.changed then
       stockWrite[#stockWrite + 1] = names[k]
       stockWrite[#stockWrite + 1] = productText(p)
@@ -319,6 +322,6 @@ else
 end
 
 local reply = {'OK', nowMs, sequence, orders, due, concat(statuses)}
-for k = 1, #names do reply[#reply + 1] = shelf[names[k]].current end
+for k = 1, products do reply[6 + k] = shelf[k].current end
 for k = 1, #details do reply[#reply + 1] = details[k] end
 return reply
