@@ -295,8 +295,80 @@ func TestAnEntryWhoseIDsDoNotAddUpIsNoRefusal(t *testing.T) {
 		require.Equal(t, ErrCorruptOrder, err, "entry %q", entry)
 		_, found, _ := n.Find(t.Context(), ids[0])
 		require.False(t, found, "entry %q", entry)
+		audit, err := n.Audit(t.Context(), 0, n.partitions[0].view.Load().Epoch, 0, &AuditQuery{Orders: ids})
+		require.NoError(t, err)
+		for k := range ids {
+			require.False(t, audit.Orders[k].Record.Found, "order %d of entry %q", k, entry)
+		}
 	}
 	require.Equal(t, int64(0), n.stock(t, "a").Sold, "nothing was sold")
+}
+
+// What Redis keeps of such an entry's orders goes with it, by the ids that it has and the records; a hold stays.
+func TestADamagedEntryLeavesNothingBehind(t *testing.T) {
+	n := newBatched(t, "damagegoes")
+	k := n.keys(0)
+	record := func(letter, number string) string { return letter + ",1,1,1,1,0,2," + number + ",a|u" }
+	for i, c := range []struct {
+		before string
+		more   []string // pairs
+	}{
+		{"0", []string{"1", "a|u"}},
+		{"none", []string{"1", "a|u a|v a|w a|x"}},
+		{"0", []string{"record", record("c", "1"), "record", record("p", "2")}},
+	} {
+		ids := mates(NewOrderID(0, time.Now()), 4)
+		token, sequence := tokenIn(ids[0]), strconv.Itoa(i+2)
+		said := token
+		for _, id := range ids {
+			said += string(id[tokenSize:])
+		}
+		n.do(t, append([]string{"XADD", k.Log, sequence + "-0", "accepted", "1000", c.before, said + "???"}, c.more...)...)
+		n.do(t, "HSET", k.Meta, "sequence", sequence)
+		n.do(t, "HSET", k.Meta, token, sequence)
+		n.do(t, "HSET", k.Orders, string(ids[0][:]), record("c", "1"))
+		n.do(t, "HSET", k.Orders, string(ids[1][:]), record("p", "2"))
+		if i < 2 { // the entry of another attempt has the token
+			n.do(t, "HSET", k.Meta, token, "1000")
+			n.do(t, "HSET", k.Orders, string(ids[0][:]), sequence)
+			n.do(t, "HSET", k.Orders, string(ids[1][:]), record("c", "9"))
+		}
+		n.Advance(0, Watermark{Epoch: 1, Sequence: uint64(i + 2)})
+		gone, err := n.Trim(t.Context(), 0, 0, 100)
+		require.NoError(t, err)
+		require.Positive(t, gone)
+		left := n.fields()
+		require.NotContains(t, left, string(ids[0][:]), "entry %s", sequence)
+		require.Contains(t, left, string(ids[1][:]), "entry %s", sequence)
+		if i < 2 {
+			require.Equal(t, "1000", left[token])
+		} else {
+			require.NotContains(t, left, token)
+		}
+	}
+}
+
+// An entry that is shorter than any is trimmed like another, and none of its text is taken for a token.
+func TestAnEntryWithoutIDsIsTrimmed(t *testing.T) {
+	n := newBatched(t, "noids")
+	k := n.keys(0)
+	n.do(t, "XADD", k.Log, "2-0", "accepted", "1000")
+	n.do(t, "XADD", k.Log, "3-0", "accepted", "1000", "0", "sequence")
+	n.do(t, "XADD", k.Log, "4-0", "reserved", "1000", "0", "sequence")
+	n.do(t, "XADD", k.Log, "5-0", "reserved", "1000")
+	n.do(t, "HSET", k.Meta, "sequence", "3")
+	id := NewOrderID(0, time.Now())
+	for _, sequence := range []string{"2", "5"} {
+		n.do(t, "HSET", k.Meta, tokenIn(id), sequence)
+		_, err := n.Audit(t.Context(), 0, n.partitions[0].view.Load().Epoch, 0, &AuditQuery{Orders: []OrderID{id}})
+		require.NoError(t, err, "entry %s", sequence)
+		require.Equal(t, ErrOutcomeUnknown, n.attempt(id)[0].err, "entry %s", sequence)
+	}
+	n.Advance(0, Watermark{Epoch: 1, Sequence: 3})
+	gone, err := n.Trim(t.Context(), 0, 0, 100)
+	require.NoError(t, err)
+	require.Equal(t, int64(3), gone, "with that of the product")
+	require.Equal(t, "3", dumpKeys(t, n.client, k.Meta)[k.Meta].(map[string]string)["sequence"]) //nolint:forcetypeassert // a hash
 }
 
 // A token whose entry can't be read to its end says of no order that it was not sold; one that is read before the damage is

@@ -16,7 +16,7 @@
 --                                 where the record can't be found
 --   soldOf(id, kept, entryAt)     the record of an order sold at once of which Redis may keep something under its token,
 --                                 which is told as it is where nobody can read that; nil where it is none of that entry's
---   sells(fields, id)             whether an entry has sold that order at once; it does not read all of the entry
+--   sells(fields, id)             whether an entry has sold that order at once; it makes no records
 local match, sub, byte, find, gmatch = string.match, string.sub, string.byte, string.find, string.gmatch
 
 local function tokenOf(id) return sub(id, 1, 10) end
@@ -98,6 +98,7 @@ local function soldOf(id, kept, entryAt)
 end
 
 local function sells(fields, id)
+  if not tonumber(fields[3]) then return false end
   local ids, rest = fields[4], sub(id, 11)
   if fields[1] == 'reserved' then
     local _, at = find(ids, id, 1, true) -- no text in an entry has the first byte of an id
@@ -111,12 +112,12 @@ local function sells(fields, id)
     local ahead = (at - 11) / 6
     at = at + 1
   until ahead % 1 == 0
-  local ahead = (at - 12) / 6 -- how many orders the entry has before
+  local ahead, all, sold = (at - 12) / 6, 0, false -- how many orders the entry has before, and how many have been counted
   for f = 5, #fields, 2 do
     local orders = 1
     if fields[f] ~= 'record' then orders = 1 + select(2, string.gsub(fields[f + 1], ' ', ' ')) end
-    if ahead < orders then return fields[f] ~= 'record' end
-    ahead = ahead - orders
+    if ahead >= all and ahead < all + orders then sold = fields[f] ~= 'record' end
+    all = all + orders
   end
-  return false
+  return sold and #ids == 10 + 6 * all -- else nobody knows which order is whose
 end

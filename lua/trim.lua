@@ -28,15 +28,20 @@ local entries = redis.call('XRANGE', KEYS[3], '-', ARGV[2] .. '-0', 'COUNT', ARG
 local removed, last = 0, nil
 local gone, tokens = {}, {} -- fields of orders, and of meta
 
--- forget removes what Redis keeps of orders of an entry, where it is of that entry's making and no hold: the record that
--- the entry has of it, or the mark that Redis keeps instead, if any.
-local function forget(records, mark)
+local maxUnpack = 1000
+
+-- forget removes what Redis keeps of orders of an entry, where it is of that entry's making and no hold: one of the records that
+-- the entry says, or the mark that Redis keeps instead, if any. Both orders and records are sets.
+local function forget(orders, records, mark)
   local ids = {}
-  for id in pairs(records) do ids[#ids + 1] = id end
-  if #ids == 0 then return end
-  local kept = redis.call('HMGET', KEYS[2], unpack(ids))
-  for k = 1, #ids do
-    if kept[k] and (kept[k] == mark or kept[k] == records[ids[k]] and byte(kept[k]) ~= 112) then gone[#gone + 1] = ids[k] end
+  for id in pairs(orders) do ids[#ids + 1] = id end
+  for from = 1, #ids, maxUnpack do
+    local last = math.min(from + maxUnpack - 1, #ids)
+    local kept = redis.call('HMGET', KEYS[2], unpack(ids, from, last))
+    for k = 1, last - from + 1 do
+      local is = kept[k]
+      if is and (is == mark or records[is] and byte(is) ~= 112) then gone[#gone + 1] = ids[from + k - 1] end
+    end
   end
 end
 
@@ -51,37 +56,47 @@ local function granted(fields)
 end
 
 -- forgetSales does that for an entry of reserve.lua. Where the token names it, an order that was sold at once has no field but
--- with a later entry.
+-- with a later entry. Where nobody knows which order of it is whose, all ids and records that it has count.
 local function forgetSales(fields, mark)
   local token, byToken = tokenOf(fields[4]), nil
   if fields[1] == 'reserved' then
     byToken = redis.call('HGET', KEYS[2], token) == mark
     if byToken then gone[#gone + 1] = token end
   else
-    byToken = redis.call('HGET', KEYS[1], token) == mark
+    byToken = #token == 10 and redis.call('HGET', KEYS[1], token) == mark
     if byToken then tokens[#tokens + 1] = token end
   end
   if byToken and not granted(fields) then return end
-  local e = fields[1] == 'reserved' and readReserved(fields, mark) or readAccepted(fields, mark)
-  forget(e.granted, mark)
-  if not byToken then forget(e.sold, mark) end
+  local orders, records = {}, {}
+  local e = {sold = {}, granted = {}}
+  if tonumber(fields[3]) then e = fields[1] == 'reserved' and readReserved(fields, mark) or readAccepted(fields, mark) end
+  for id, record in pairs(e.granted) do orders[id], records[record] = true, true end
+  if not byToken then
+    for id, record in pairs(e.sold) do orders[id], records[record] = true, true end
+  end
+  if fields[1] == 'accepted' and not e.all then
+    for at = 11, #fields[4] - 5, 6 do orders[token .. sub(fields[4], at, at + 5)] = true end
+    for f = 5, #fields, 2 do
+      if fields[f] == 'record' then records[fields[f + 1]] = true end
+    end
+  end
+  forget(orders, records, mark)
 end
 
 for i = 1, #entries do
   local fields = entries[i][2]
   if nowMs - (tonumber(fields[2]) or 0) < graceMs then break end
   if fields[1] == 'orders' then
-    local records = {}
-    for f = 3, #fields, 2 do records[fields[f]] = fields[f + 1] end
-    forget(records)
-  elseif (fields[1] == 'accepted' or fields[1] == 'reserved') and tonumber(fields[3]) then
+    local orders, records = {}, {}
+    for f = 3, #fields, 2 do orders[fields[f]], records[fields[f + 1]] = true, true end
+    forget(orders, records)
+  elseif (fields[1] == 'accepted' or fields[1] == 'reserved') and fields[4] then
     forgetSales(fields, match(entries[i][1], '^%d+'))
   end
   removed, last = i, entries[i][1]
 end
 
 if removed == 0 then return {'OK', nowMs, 0, 0} end
-local maxUnpack = 1000
 for i = 1, #tokens, maxUnpack do
   redis.call('HDEL', KEYS[1], unpack(tokens, i, math.min(i + maxUnpack - 1, #tokens)))
 end
