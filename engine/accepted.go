@@ -47,6 +47,7 @@ func (entry *Entry) parseAccepted(fields []string) error {
 		return errAcceptedFields
 	}
 	entry.setOrders(orders)
+	entry.Counted = countedFrom(base, orders)
 	return nil
 }
 

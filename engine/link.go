@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +80,23 @@ func (l *Link) info(ctx context.Context, section string) (string, error) {
 		return "", fmt.Errorf("info %s: %w", section, err)
 	}
 	return info, nil
+}
+
+// Logged returns how far a log has come: its last entry, and the running count of orders with that, over all epochs.
+func (l *Link) Logged(ctx context.Context, keys Keys) (sequence uint64, orders int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.reply)
+	defer cancel()
+	meta, err := l.client.Do(ctx, l.client.B().Hmget().Key(keys.Meta).Field("sequence", "orders").Build()).AsStrSlice()
+	if err == nil {
+		sequence, err = strconv.ParseUint(meta[0], 10, 64)
+	}
+	if err == nil {
+		err = parseCount(meta[1], &orders)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("how far the log has come: %w", err)
+	}
+	return sequence, orders, nil
 }
 
 // rewritePoll is how often a running rewrite is looked at.

@@ -14,6 +14,7 @@ import (
 type Entry struct {
 	Sequence uint64
 	TimeMs   int64 // by the clock of Redis
+	Counted  int64 // running count of orders over all epochs, with those of this entry, as it says itself; 0 = it does not
 	Orders   []LoggedOrder
 	Change   *TakenChange // of a product, where the entry is one
 }
@@ -114,6 +115,7 @@ func (entry *Entry) parseFields(fields []string) error {
 	switch fields[0] {
 	case "orders":
 		entry.Orders = parseLoggedOrders(fields[entryHead:], entry.Sequence)
+		entry.Counted = countedBy(entry.Orders)
 	case kindAccepted:
 		return entry.parseAccepted(fields[entryHead:])
 	case kindReserved:
@@ -147,6 +149,24 @@ func parseLoggedOrders(fields []string, sequence uint64) []LoggedOrder {
 		orders = append(orders, logged)
 	}
 	return orders
+}
+
+// countedBy returns the running count of orders with the last of an entry, by the last record that can be read; 0 = none can.
+func countedBy(orders []LoggedOrder) int64 {
+	for i := len(orders) - 1; i >= 0; i-- {
+		if o := &orders[i]; o.Err == nil && o.Order.Number > 0 {
+			return countedFrom(o.Order.Number, orders[i+1:])
+		}
+	}
+	return 0
+}
+
+// countedFrom returns the running count after some orders; 0 = no log comes that far.
+func countedFrom(before int64, orders []LoggedOrder) int64 {
+	if before > maxExact {
+		return 0
+	}
+	return before + int64(len(orders))
 }
 
 // maxExact is how far Lua counts without rounding: no script writes a larger number, and sums of two can't overflow.

@@ -92,6 +92,8 @@ func FuzzParseEntry(f *testing.F) {
 			requireLoggedOrders(t, fields[2:], entry.Orders)
 		case "accepted":
 			requireAcceptedOrders(t, fields[2:], entry.Orders)
+			require.Contains(t, []int64{0, number(fields[2]) + int64(len(entry.Orders))}, entry.Counted)
+			require.Equal(t, number(fields[2]) > maxExact, entry.Counted == 0, "no log comes that far")
 		case "reserved":
 			requireReservedOrders(t, fields[2], fields[3], entry.Orders)
 		case "change":
@@ -209,6 +211,30 @@ func cutLast(list string) (before, after string, found bool) {
 		return list, "", false
 	}
 	return list[:i], list[i+1:], true
+}
+
+// The last record that can be read says the running count, with those behind it.
+func TestEntriesSayTheRunningCount(t *testing.T) {
+	id, sold := strings.Repeat("i", 16), "c,1,2,1,1,0,7,12,a|u"
+	for name, c := range map[string]struct {
+		fields []string
+		want   int64
+	}{
+		"settled":              {[]string{"orders", "1", id, "c,2,2,1,1,0,7,11,a|u", id, sold}, 12},
+		"the last unreadable":  {[]string{"orders", "1", id, sold, id, "rubbish"}, 13},
+		"none readable":        {[]string{"orders", "1", id, "rubbish"}, 0},
+		"without numbers":      {[]string{"orders", "1", id, "c,1,2,1,1,0,7,0,a|u"}, 0},
+		"numbers beyond all":   {[]string{"orders", "1", id, "c,1,2,1,1,0,7,9223372036854775807,a|u", id, "rubbish"}, 0},
+		"accepted":             {[]string{"accepted", "1", "10", id + "rrrrrr", "2", "a|u b|v"}, 12},
+		"accepted, none first": {[]string{"accepted", "1", "0", id, "record", "rubbish"}, 1},
+		"reserved":             {[]string{"reserved", "1", "7", id + "\x00\x051,a|u" + id + "\x00\x07rubbish"}, 9},
+		"reserved, cut off":    {[]string{"reserved", "1", "7", id + "\x00\x051,a|u" + id + "\x00\x08rubbish"}, 0},
+		"a change":             {[]string{"change", "1", "a", "3,-5,APPLIED"}, 0},
+	} {
+		entry := Entry{Sequence: 7}
+		require.NoError(t, entry.parseFields(c.fields), name)
+		require.Equal(t, c.want, entry.Counted, name)
+	}
 }
 
 func TestRecordsWithNumbersThatNoOrderHasAreRefused(t *testing.T) {

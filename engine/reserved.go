@@ -19,10 +19,11 @@ func (entry *Entry) parseReserved(fields []string) error {
 	}
 	rest := reservedOrders(fields[1])
 	orders := make([]LoggedOrder, 0, rest.atMost())
+	whole := true
 	for len(rest) > 0 {
 		id, text, ok := rest.next()
 		if !ok {
-			orders = append(orders, LoggedOrder{Record: string(rest), Err: errReservedOrder})
+			orders, whole = append(orders, LoggedOrder{Record: string(rest), Err: errReservedOrder}), false
 			break
 		}
 		quantity, buyer, sale := strings.Cut(text, ",")
@@ -33,6 +34,9 @@ func (entry *Entry) parseReserved(fields []string) error {
 		}
 	}
 	entry.setOrders(orders)
+	if whole {
+		entry.Counted = countedFrom(base, orders)
+	}
 	return nil
 }
 

@@ -154,7 +154,7 @@ func (t *ledgerTx) begin(ctx context.Context, conn *pgx.Conn) error {
 	}
 	queue := &pgx.Batch{}
 	queue.BeginTx(pgx.TxOptions{})
-	queue.Queue(moveSequence, t.partition, t.from.epoch.Number, t.batch.first-1, t.batch.last, t.batch.logged,
+	queue.Queue(moveSequence, t.partition, t.from.epoch.Number, t.batch.first-1, t.batch.last, t.batch.moves(t.from.orders),
 		t.from.epoch.Namespace, t.from.epoch.Replid, orNil(t.batch.loggedAt),
 		t.foretold[engine.StatusPending], t.foretold[engine.StatusConfirmed]).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != 1 {

@@ -49,7 +49,7 @@ const announce = `SELECT pg_notify($1, $2)`
 func (t *ledgerTx) commit(ctx context.Context, v *verdict) (position, error) {
 	to := t.from
 	to.sequence = t.batch.last
-	to.orders += t.batch.logged
+	to.orders += t.batch.moves(t.from.orders)
 	queue := &pgx.Batch{}
 	switch products, deltas := v.moved(); len(products) {
 	case 0:

@@ -13,7 +13,9 @@ import (
 // batch is what one transaction brings to the ledger: whole log entries, folded by order.
 type batch struct {
 	first, last uint64                // sequences of the entries
-	logged      int64                 // orders that the entries name, for the running count
+	logged      int64                 // orders that the entries name
+	counted     int64                 // running count of orders with them, as they say themselves; 0 = they do not
+	uncounted   bool                  // the last entries with orders do not say so: they can't be read
 	loggedAt    time.Time             // of the last entry that says so, by the clock of Redis; zero = none does
 	orders      []*engine.LoggedOrder // the last state of each order, by id
 	unreadable  []engine.LoggedOrder  // records that nobody can read, of orders and of changes
@@ -34,11 +36,35 @@ func fold(entries []engine.Entry) batch {
 		if entries[i].Change != nil {
 			b.addChange(entries[i].Change, entries[i].Sequence)
 		}
-		b.logged += int64(len(entries[i].Orders))
+		b.count(&entries[i])
 		states = b.addOrders(states, entries[i].Orders)
 	}
 	b.orders = latest(states)
 	return b
+}
+
+// count takes an entry's orders into the running count. One that nobody can read counts as one order, whatever it had, until
+// the next one says how many were before it.
+func (b *batch) count(entry *engine.Entry) {
+	orders := int64(len(entry.Orders))
+	b.logged += orders
+	switch {
+	case entry.Counted > 0:
+		b.counted, b.uncounted = entry.Counted, false
+	case orders > 0:
+		b.uncounted = true
+		if b.counted > 0 {
+			b.counted += orders
+		}
+	}
+}
+
+// moves returns by how much the batch moves the running count from what the ledger has.
+func (b *batch) moves(from int64) int64 {
+	if b.counted > 0 {
+		return b.counted - from
+	}
+	return b.logged
 }
 
 // named counts the orders that entries name.

@@ -260,7 +260,18 @@ func (l *leader) readLog(ctx context.Context, keys engine.Keys, after uint64, bl
 	read.entries = cut(read.entries, l.config.BatchOrders)
 	read.more = int64(all) == n || len(read.entries) < all
 	read.batch = fold(read.entries)
+	if read.batch.uncounted {
+		l.recount(ctx, keys, &read.batch)
+	}
 	return read, nil
+}
+
+// recount asks Redis for the running count where the last entries of a batch can't be read, so that their orders don't seem to
+// wait for the ledger for ever. Where more has been logged since, or nobody answers, the next entry says it.
+func (l *leader) recount(ctx context.Context, keys engine.Keys, b *batch) {
+	if sequence, orders, err := l.link.Logged(ctx, keys); err == nil && sequence == b.last {
+		b.counted = orders
+	}
 }
 
 // bring commits a portion. A commit that was begun is brought to its end, as far as there is time: nobody gains by not
@@ -276,7 +287,7 @@ func (l *leader) bring(ctx context.Context, at position, read *portion) (to posi
 		return at, err
 	}
 	delay := time.Duration(l.engine.RedisNow(l.partition)-read.entries[0].TimeMs) * time.Millisecond
-	l.metrics.committed(to.orders-at.orders, time.Since(began), delay)
+	l.metrics.committed(read.batch.logged, time.Since(began), delay)
 	l.tellRefused(to.oversold-at.oversold, to.buried-at.buried)
 	l.engine.Advance(l.partition, to.watermark())
 	return to, nil

@@ -38,6 +38,27 @@ func TestADeadLetterTakesWhatIsNoText(t *testing.T) {
 	}
 }
 
+// An entry that nobody can read counts as one order until the next one says how many were before it.
+func TestTheNextEntrySaysHowManyOrdersADamagedOneHad(t *testing.T) {
+	damaged := engine.Entry{Sequence: 1, Orders: []engine.LoggedOrder{poison("what had three")}}
+	next := entryOf(2, 2)
+	next.Counted = 5
+	b := fold([]engine.Entry{damaged, next})
+	require.EqualValues(t, 5, b.moves(0))
+	require.False(t, b.uncounted)
+	require.True(t, fold([]engine.Entry{next, damaged}).uncounted)
+
+	pool := ledger(t, 10)
+	conn := connOf(t, pool)
+	at, err := commit(t.Context(), conn, 0, positionOf(t, pool), []engine.Entry{damaged})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, at.orders)
+	at, err = commit(t.Context(), conn, 0, at, []engine.Entry{next})
+	require.NoError(t, err)
+	require.EqualValues(t, 5, at.orders)
+	require.EqualValues(t, 5, count(t, pool, `SELECT orders FROM partitions`))
+}
+
 func TestAChangeThatNobodyCanReadStopsOnlyItself(t *testing.T) {
 	pool := ledger(t, 10)
 	bad := engine.Entry{Sequence: 1, Change: &engine.TakenChange{Product: "\xff", Record: "1,1,APPLIED", Err: errQuantity}}

@@ -90,6 +90,31 @@ func TestAPoisonOrderStopsOnlyItself(t *testing.T) {
 	require.Positive(t, n.Watermark(n.PartitionOf("lamp")).Refused)
 }
 
+// However many orders an entry had that nobody can read, they do not wait for the ledger for ever: Redis says how many there were.
+func TestOrdersOfADamagedEntryDoNotWaitForEver(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	s.config.Partitions = 1
+	n := s.start(t)
+	n.product(t, "lamp", 100, onSale)
+	drained := func(orders int64) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the ledger to count %d orders", orders), func() bool {
+			at := n.State(0)
+			return at.Watermark.Orders == orders && at.Entries == 0 && at.Backlog == 0 && at.Lag == 0
+		})
+		require.EqualValues(t, orders, s.count(t, `SELECT orders FROM partitions`))
+	}
+	_, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	drained(1)
+	s.tamper(t, n, "lamp", func(k engine.Keys) string { return k.Meta }, "orders", "4")
+	s.appendEntry(t, n, "lamp", "accepted", "1700000000000", "1", "tokentoken123456", "1", "lamp|bob lamp|cid lamp|dan")
+	drained(4)
+	inLedger, now := n.Reservation("lamp", "eve", 1)
+	inLedger.Durability = engine.DurabilityLedger
+	require.NoError(t, n.Reserve(inLedger, now), "whoever waits for the ledger is not sent away")
+}
+
 func TestAnOrderOfAProductThatTheLedgerLacksIsBuried(t *testing.T) {
 	s := newStack(t, devtest.Redis(t).URL())
 	s.config.Partitions = 1
