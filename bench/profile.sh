@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes a CPU profile of a service at its peak, by which `make build` has the compiler lay out and inline the hot path.
 #
-#   bench/profile.sh [FILE]      default cmd/flashsale/serve.pprof, which is what the build takes
+#   bench/profile.sh FILE      `make profile` names the one that the build takes
 #
 #   BINARY   default bin/flashsale
 #   SECONDS_PROFILED   default 30
@@ -10,7 +10,7 @@
 # is not in the profile.
 set -euo pipefail
 
-FILE=${1:-cmd/flashsale/serve.pprof}
+FILE=${1:?name the file that the profile goes to}
 BINARY=${BINARY:-bin/flashsale}
 SECONDS_PROFILED=${SECONDS_PROFILED:-30}
 URL=http://127.0.0.1:3900

@@ -25,29 +25,29 @@ const copyColumns = 12
 // mayLack is a column that most orders have nothing in. Read it takes Postgres as long as one that has something.
 type mayLack struct {
 	name   string
-	lacks  func(o *engine.Order) bool
+	has    func(o *engine.Order) bool
 	append func(b []byte, o *engine.Order) []byte
 }
 
 var mayLackColumns = []mayLack{
 	{
 		"expires_at",
-		func(o *engine.Order) bool { return o.ExpiresAtMs == 0 },
+		func(o *engine.Order) bool { return o.ExpiresAtMs != 0 },
 		func(b []byte, o *engine.Order) []byte { return appendTime(b, o.ExpiresAtMs) },
 	},
 	{
 		"reason",
-		func(o *engine.Order) bool { return o.Reason == "" },
+		func(o *engine.Order) bool { return o.Reason != "" },
 		func(b []byte, o *engine.Order) []byte { return appendText(b, o.Reason) },
 	},
 	{
 		"idempotency_key",
-		func(o *engine.Order) bool { return o.IdempotencyKey == "" },
+		func(o *engine.Order) bool { return o.IdempotencyKey != "" },
 		func(b []byte, o *engine.Order) []byte { return appendText(b, o.IdempotencyKey) },
 	},
 	{
 		"idempotency_request",
-		func(o *engine.Order) bool { return o.Request == "" },
+		func(o *engine.Order) bool { return o.Request != "" },
 		func(b []byte, o *engine.Order) []byte { return appendText(b, o.Request) },
 	},
 }
@@ -55,10 +55,9 @@ var mayLackColumns = []mayLack{
 // columnsOf returns the columns that may be empty and are not, in all of the rows.
 func columnsOf(rows []*engine.Order) (columns []mayLack) {
 	for _, c := range mayLackColumns {
-		if !slices.ContainsFunc(rows, func(o *engine.Order) bool { return !c.lacks(o) }) {
-			continue
+		if slices.ContainsFunc(rows, c.has) {
+			columns = append(columns, c)
 		}
-		columns = append(columns, c)
 	}
 	return columns
 }
@@ -190,10 +189,10 @@ func (r *rowReader) appendRow(b []byte, o *engine.Order) []byte {
 	b = appendTime(b, o.CreatedAtMs)
 	b = appendTime(b, o.UpdatedAtMs)
 	for i := range r.more {
-		if r.more[i].lacks(o) {
-			b = append(b, copyNull...)
-		} else {
+		if r.more[i].has(o) {
 			b = r.more[i].append(b, o)
+		} else {
+			b = append(b, copyNull...)
 		}
 	}
 	return b

@@ -101,6 +101,14 @@ func requireKnown(t testing.TB, known map[string]bool, text, where string) {
 	}
 }
 
+// TestTheImageIsBuiltByTheProfile that `make build` takes and `make profile` measures.
+func TestTheImageIsBuiltByTheProfile(t *testing.T) {
+	named := regexp.MustCompile(`(?m)^PROFILE +:= (\S+)$`).FindStringSubmatch(fileOf(t, "Makefile"))
+	require.Len(t, named, 2)
+	require.FileExists(t, filepath.Join(repository, named[1]))
+	require.Contains(t, fileOf(t, "deploy/Dockerfile"), " -pgo="+named[1]+" ")
+}
+
 // TestTheImageListensWhereItCanBeReached: its port is published, or asked by an orchestrator, from outside of the container.
 func TestTheImageListensWhereItCanBeReached(t *testing.T) {
 	image := fileOf(t, "deploy/Dockerfile")

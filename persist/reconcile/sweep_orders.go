@@ -33,16 +33,17 @@ func (s *sweep) sweepRecords(ctx context.Context, partition int) error {
 		s.report.Compared.Records += int64(len(records))
 		return s.screenRecords(ctx, records, near)
 	})
-	if err == nil {
-		err = s.scan(ctx, partition, func(k engine.Keys) string { return k.Meta }, func(elements []string) error {
-			entries = append(entries, namedEntries(elements)...)
-			return nil
-		})
-	}
-	if err == nil {
-		err = s.sweepEntries(ctx, partition, entries, near)
-	}
 	if err != nil {
+		return err
+	}
+	err = s.scan(ctx, partition, func(k engine.Keys) string { return k.Meta }, func(elements []string) error {
+		entries = append(entries, namedEntries(elements)...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.sweepEntries(ctx, partition, entries, near); err != nil {
 		return err
 	}
 	return near.flush(ctx)
