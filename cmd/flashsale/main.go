@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"flashsale/bench"
+	"flashsale/internal/devstack"
 )
 
 // version is set by the build.
@@ -41,7 +42,7 @@ func main() {
 	}
 	if err := run(os.Args[1:]); err != nil {
 		if !errors.As(err, &loggedError{}) {
-			fmt.Fprintln(os.Stderr, "flashsale: "+oneLine(err))
+			fmt.Fprintln(os.Stderr, "flashsale: "+saidOf(err))
 		}
 		os.Exit(exitCode(os.Args[1:], err))
 	}
@@ -57,6 +58,14 @@ func exitCode(args []string, err error) int {
 		return exitUnknown
 	}
 	return 1
+}
+
+// saidOf is what a person at the terminal is told: one line, but where servers are missing, for one of those lines is to be pasted.
+func saidOf(err error) string {
+	if errors.Is(err, devstack.ErrNotInstalled) {
+		return err.Error()
+	}
+	return oneLine(err)
 }
 
 // oneLine joins the lines of an error; the drivers break theirs.

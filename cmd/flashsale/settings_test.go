@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"flashsale/internal/devstack"
 )
 
 // parse reads a command line as main does, with a settings file of the given text.
@@ -250,8 +253,11 @@ func TestPartitionsThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-func TestErrorsAreOneLine(t *testing.T) {
-	require.Equal(t, "connect: a refused b refused", oneLine(errors.New("connect:\n\ta refused\n\tb refused")))
+func TestErrorsAreOneLineUnlessOneIsToBePasted(t *testing.T) {
+	driver := errors.New("connect:\n\ta refused\n\tb refused")
+	require.Equal(t, "connect: a refused b refused", saidOf(driver))
+	missing := fmt.Errorf("redis-server: %w\n  install: apt-get install redis-server", devstack.ErrNotInstalled)
+	require.Equal(t, "redis-server: not installed\n  install: apt-get install redis-server", saidOf(missing), "to be pasted")
 }
 
 // What processes compare are settings, by the names that people know.

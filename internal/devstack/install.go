@@ -30,8 +30,8 @@ var packagers = []packager{
 	{"brew", "brew install", "redis", "postgresql@17"},
 }
 
-// missingError names what could not be found and the one line that installs it.
-// Notes say why nothing else would do.
+// missingError names what could not be found, the one line that installs it, and what else would do, each in a line of its own.
+// Notes say why nothing that is there would.
 func missingError(redis, postgres bool, notes ...string) error {
 	var what []string
 	if redis {
@@ -40,12 +40,12 @@ func missingError(redis, postgres bool, notes ...string) error {
 	if postgres {
 		what = append(what, "PostgreSQL 14 or later")
 	}
-	hint := ""
+	why := ""
 	for _, note := range notes {
-		hint += "\n  (" + note + ")"
+		why += "\n  (" + note + ")"
 	}
-	return fmt.Errorf("%s: %w%s\n  install: %s",
-		strings.Join(what, " and "), ErrNotInstalled, hint, installLine(redis, postgres))
+	return fmt.Errorf("%s: %w\n  install: %s\n  or name what runs elsewhere: %s%s",
+		strings.Join(what, " and "), ErrNotInstalled, installLine(redis, postgres), environmentHint(redis, postgres), why)
 }
 
 func environmentHint(redis, postgres bool) string {

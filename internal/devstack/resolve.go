@@ -47,9 +47,7 @@ func newPlan(ctx context.Context, o Options) (*plan, error) {
 		if r.tempDir != "" {
 			_ = os.Remove(r.tempDir) // It is empty; the missing server is the error to tell.
 		}
-		return nil, missingError(redis == nil, postgres == nil, append(r.tooOld,
-			"no Docker engine with compose answers",
-			"or name running ones: "+environmentHint(redis == nil, postgres == nil))...)
+		return nil, missingError(redis == nil, postgres == nil, append(r.tooOld, "no Docker engine with compose answers")...)
 	}
 	return &plan{redis: redis, postgres: postgres, tempDir: r.tempDir}, nil
 }
