@@ -248,8 +248,12 @@ func (s *Server) getReady(ctx *fasthttp.RequestCtx) {
 			add("partition " + strconv.Itoa(p.Partition) + ": " + p.Reason)
 		}
 	}
+	preparing := s.config.Preparing()
+	if preparing != "" {
+		add(preparing)
+	}
 	code, status := fasthttp.StatusOK, "ready"
-	if !s.opened.Load() || !sells(findings, states) {
+	if !s.opened.Load() || preparing != "" || !sells(findings, states) {
 		code, status = fasthttp.StatusServiceUnavailable, "not ready"
 	}
 	body = append(append(appendStringMember(nil, `{"status":`, status), `,"reasons":[`...), body...)

@@ -108,6 +108,7 @@ type Config struct {
 	MetricsApart   bool             // /metrics is not served here but by ServeMetrics
 	Pprof          bool             // ServeMetrics serves pprof too
 	Demo           bool             // the demo shop is served
+	Preparing      func() string    // what is to be done still until the server is ready, in words; "" = nothing; nil = never anything
 
 	Streams *StreamLimits // nil = the defaults
 
@@ -160,6 +161,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Preparing == nil {
+		c.Preparing = func() string { return "" }
 	}
 	return c
 }

@@ -2,18 +2,37 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"flashsale/persist"
 )
+
+// TestDevelopmentIsReadyOnceTheDemoProductIsOnSale, however long its stores take for it.
+func TestDevelopmentIsReadyOnceTheDemoProductIsOnSale(t *testing.T) {
+	stores := newStores(t)
+	_, err := persist.MigrateUp(t.Context(), stores.pool)
+	require.NoError(t, err)
+	_, err = stores.pool.Exec(t.Context(), `ALTER TABLE products ADD CONSTRAINT later CHECK (id <> 'demo')`)
+	require.NoError(t, err)
+	p := launch(t, []string{binary}, []string{"--dev"}, stores.env()...)
+	p.awaitSaid(http.StatusServiceUnavailable, "[the demo product is not on sale yet]")
+	eventually(t, "the log to say why", func() bool { return strings.Contains(p.output.String(), `violates check constraint`) })
+	require.NotContains(t, p.output.String(), "is open at")
+	_, err = stores.pool.Exec(t.Context(), `ALTER TABLE products DROP CONSTRAINT later`)
+	require.NoError(t, err)
+	p.awaitReady()
+	status, placed := p.order("demo", "ann")
+	require.Equal(t, http.StatusCreated, status, "%v", placed)
+	eventually(t, "the greeting", func() bool { return strings.Contains(p.output.String(), "is open at") })
+	p.interrupt()
+}
 
 // TestTheDemoShopInABrowser buys by pressing buttons, and finds the order in the ledger and on the dashboard.
 func TestTheDemoShopInABrowser(t *testing.T) {
 	p := start(t, []string{"--dev"}, "DATA_DIR="+developmentFolder(t))
-	eventually(t, "the demo product", func() bool {
-		status, _ := p.get("/inventory/demo")
-		return status == http.StatusOK
-	})
 	p.product("last-one", 1)
 	const demo, last = `.product[data-id="demo"] `, `.product[data-id="last-one"] `
 	b := openBrowser(t)

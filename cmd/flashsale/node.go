@@ -32,6 +32,7 @@ type node struct {
 	connected chan struct{} // closed once all of the above are there
 	redisAway away
 	poolAway  away
+	demoAway  atomic.Bool // there is to be a demo product, and it is not on sale yet
 }
 
 // away is what keeps a store from being used before the process has opened.
@@ -211,6 +212,14 @@ func (n *node) work(ctx context.Context, s *serveCmd, server *httpapi.Server) er
 	})
 	slog.Info("both stores are there")
 	return runInOrder(ctx, n.engine.Run, n.keeper.Run, n.watch.Run)
+}
+
+// preparing says what is missing beside stores and partitions until orders can be sent here; "" = nothing.
+func (n *node) preparing() string {
+	if n.demoAway.Load() {
+		return "the demo product is not on sale yet"
+	}
+	return ""
 }
 
 func (n *node) pingRedis(ctx context.Context) error {

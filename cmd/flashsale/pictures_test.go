@@ -22,10 +22,6 @@ import (
 func TestPictures(t *testing.T) {
 	dir := developmentFolder(t)
 	p := start(t, []string{"--dev"}, "DATA_DIR="+dir, "LOCK_TTL=0")
-	eventually(t, "the demo product", func() bool {
-		status, _ := p.get("/inventory/demo")
-		return status == http.StatusOK
-	})
 	for _, product := range []string{
 		`{"id":"aurora-runner","name":"Aurora Runner, mint","price":129,"initialStock":6000}`,
 		`{"id":"concert-berlin","name":"Concert Berlin, 14 May","price":89,"initialStock":1500,"perUserLimit":2}`,

@@ -16,6 +16,7 @@ import (
 
 	"flashsale/engine"
 	"flashsale/httpapi"
+	"flashsale/internal/pause"
 	"flashsale/persist"
 )
 
@@ -71,6 +72,7 @@ func (s *serveCmd) run(ctx context.Context, parsed *kong.Context, level *logLeve
 		return fmt.Errorf("HOST, PORT: %w", err)
 	}
 	n.level = level
+	n.demoAway.Store(s.Dev)
 	return n.serve(ctx, s, ln, func(ctx context.Context) error {
 		return n.welcome(ctx, s, ln.Addr().String(), psql)
 	})
@@ -142,7 +144,7 @@ func (n *node) serve(ctx context.Context, s *serveCmd, ln net.Listener, host ser
 	}
 	config := httpapi.Config{
 		AdminToken: s.AdminToken, Tokens: n.door.tokens, Version: version, Origin: origin, MaxHold: s.HoldMax,
-		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof, Demo: s.Dev,
+		Metrics: n.metrics, MetricsApart: s.MetricsAddr != "", Pprof: s.Pprof, Demo: s.Dev, Preparing: n.preparing,
 	}
 	if err := s.applyGuards(&config); err != nil {
 		return err
@@ -180,11 +182,8 @@ func (n *node) backlog() (orders int64) {
 // welcome makes the demo product in development and says where everything is; then it waits for the end.
 func (n *node) welcome(ctx context.Context, s *serveCmd, address, psql string) error {
 	if s.Dev {
-		product, err := n.demo(ctx)
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("demo product: %w", err)
-		}
-		if err == nil {
+		if product, there := n.demo(ctx); there {
+			n.demoAway.Store(false)
 			greet(address, product, s.AdminToken, psql)
 		}
 	}
@@ -194,12 +193,28 @@ func (n *node) welcome(ctx context.Context, s *serveCmd, address, psql string) e
 	return nil
 }
 
-// demo waits until sales are open and makes the demo product where there is none.
-func (n *node) demo(ctx context.Context) (string, error) {
-	if err := n.awaitOpen(ctx); err != nil {
-		return "", err
+// demo waits until sales are open and until there is a product to try, the demo product unless there are others, however long
+// that takes: a disk may stall, and a developer is told why. It is not there where ctx ended first.
+func (n *node) demo(ctx context.Context) (product string, there bool) {
+	if n.awaitOpen(ctx) != nil {
+		return "", false
 	}
-	return ensureDemo(ctx, n.store)
+	for said := ""; ; {
+		product, err := ensureDemo(ctx, n.store)
+		if err == nil {
+			_, there, err = n.engine.Stock(ctx, product) // a change that is recorded may not have reached Redis
+		}
+		if there {
+			return product, true
+		}
+		if err != nil && ctx.Err() == nil && oneLine(err) != said {
+			said = oneLine(err)
+			slog.Warn("the demo product is not on sale yet", "error", said)
+		}
+		if !pause.For(ctx, storePause) {
+			return "", false
+		}
+	}
 }
 
 // awaitOpen waits until the stores are there and all partitions take orders.
