@@ -34,6 +34,9 @@ func OriginOf(address string) (string, error) {
 // defaultPorts are left out of an origin.
 var defaultPorts = map[string]string{"http": ":80", "https": ":443"}
 
+// headerOrigin is looked for in every request that may change something.
+var headerOrigin = []byte(fasthttp.HeaderOrigin)
+
 var errForeignPage = &engine.Error{Code: engine.CodeForbidden, Field: "Origin", Detail: "Origin: pages of this origin may change nothing here; FRONTEND_URL names one that may"}
 
 // fromOurPages refuses what a page of another origin wants to have changed. Browsers ask nobody before they send a POST
@@ -51,7 +54,7 @@ func (s *Server) fromOurPages(handler fasthttp.RequestHandler) fasthttp.RequestH
 // knowsOrigin tells whether a request comes from where it may change something or begin a WebSocket: from no page at all,
 // from one of ours, or from one of the frontend.
 func (s *Server) knowsOrigin(ctx *fasthttp.RequestCtx) bool {
-	origin := ctx.Request.Header.Peek(fasthttp.HeaderOrigin)
+	origin := ctx.Request.Header.PeekCanonical(headerOrigin)
 	if len(origin) == 0 || string(origin) == s.config.Origin {
 		return true
 	}
@@ -66,7 +69,7 @@ func (s *Server) allowOrigin(ctx *fasthttp.RequestCtx) {
 	}
 	h := &ctx.Response.Header
 	h.Add(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
-	if string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) != s.config.Origin {
+	if string(ctx.Request.Header.PeekCanonical(headerOrigin)) != s.config.Origin {
 		return
 	}
 	h.Set(fasthttp.HeaderAccessControlAllowOrigin, s.config.Origin)

@@ -28,17 +28,31 @@ type orderDecoder struct {
 	maxHold time.Duration // longest hold that may be asked for
 	parser  fastjson.Parser
 	onlyFor string // the one user that the caller may order for; "" = any
-	product []byte
 	user    []byte
-	number  []byte
+	numbers []byte // of a body that the parser reads, as they were written
 }
 
-// orderFields are the values of one body before they are judged; nil where the body has none.
+// orderFields are the values of one body before they are judged.
 type orderFields struct {
-	product, user, quantity, hold, durability *fastjson.Value
+	product, user, quantity, hold, durability member
 
 	wrong error // unknown or repeated field
 }
+
+// member is one of them. What it says belongs to the body, or to whoever reads it, and holds until the next one is read.
+type member struct {
+	kind memberKind
+	text []byte // of a string what it says, of a number how it was written, of anything else nothing
+}
+
+type memberKind uint8
+
+const (
+	memberNone memberKind = iota // the body does not have it
+	memberString
+	memberNumber
+	memberOther
+)
 
 // decode reads a request into r, which then owns its strings: one allocation holds both.
 func (d *orderDecoder) decode(request *fasthttp.Request, r *engine.Reservation) error {
@@ -67,6 +81,21 @@ func checkContentType(h *fasthttp.RequestHeader) error {
 }
 
 func (d *orderDecoder) decodeBody(body []byte, r *engine.Reservation) error {
+	var fields orderFields
+	if !fields.readPlain(body) {
+		fields = orderFields{}
+		if err := d.parse(body, &fields); err != nil {
+			return err
+		}
+	}
+	if fields.wrong != nil {
+		return fields.wrong
+	}
+	return d.judge(&fields, r)
+}
+
+// parse reads any JSON object.
+func (d *orderDecoder) parse(body []byte, fields *orderFields) error {
 	value, err := d.parser.ParseBytes(body)
 	if err != nil {
 		return errMalformed
@@ -75,18 +104,30 @@ func (d *orderDecoder) decodeBody(body []byte, r *engine.Reservation) error {
 	if err != nil {
 		return errNoObject
 	}
-	var fields orderFields
-	object.Visit(fields.take)
-	if fields.wrong != nil {
-		return fields.wrong
+	d.numbers = d.numbers[:0]
+	object.Visit(func(name []byte, value *fastjson.Value) { fields.take(name, d.memberOf(value)) })
+	return nil
+}
+
+// memberOf returns what the parser made of a value, which is its own.
+func (d *orderDecoder) memberOf(value *fastjson.Value) member {
+	switch value.Type() {
+	case fastjson.TypeString:
+		text, _ := value.StringBytes() // it is one
+		return member{memberString, text}
+	case fastjson.TypeNumber:
+		begin := len(d.numbers)
+		d.numbers = value.MarshalTo(d.numbers)
+		return member{memberNumber, d.numbers[begin:]}
+	default:
+		return member{kind: memberOther}
 	}
-	return d.judge(&fields, r)
 }
 
 // take notes one member of the body. The first mistake sticks.
-func (f *orderFields) take(key []byte, value *fastjson.Value) {
-	var place **fastjson.Value
-	switch string(key) {
+func (f *orderFields) take(name []byte, value member) {
+	var place *member
+	switch string(name) {
 	case "productId":
 		place = &f.product
 	case "userId":
@@ -101,38 +142,38 @@ func (f *orderFields) take(key []byte, value *fastjson.Value) {
 	switch {
 	case f.wrong != nil:
 	case place == nil:
-		f.wrong = unknownField(string(key))
-	case *place != nil:
-		f.wrong = repeatedField(string(key))
+		f.wrong = unknownField(string(name))
+	case place.kind != memberNone:
+		f.wrong = repeatedField(string(name))
 	default:
 		*place = value
 	}
 }
 
-// judge checks each value and copies it out of the parser's memory.
+// judge checks each value and copies it out of the memory that it is in.
 func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
-	product := d.productID(f.product)
+	product := f.product.id()
 	if !engine.ValidProductID(product) {
 		return errProductID
 	}
-	user, err := d.userID(f.user)
+	user, err := d.userID(&f.user)
 	if err != nil {
 		return err
 	}
-	quantity, ok := d.integer(f.quantity)
+	quantity, ok := f.quantity.integer()
 	if !ok || quantity < 1 || quantity > engine.MaxQuantity {
 		return engine.ErrQuantity
 	}
-	if f.hold != nil {
-		seconds, ok := d.integer(f.hold)
+	if f.hold.kind != memberNone {
+		seconds, ok := f.hold.integer()
 		if !ok || seconds < 1 || seconds > int64(d.maxHold/time.Second) {
 			return errHoldSeconds(d.maxHold)
 		}
 		r.HoldMs = seconds * 1000
 	}
-	if f.durability != nil {
-		if err := takeDurability(f.durability, &r.Durability); err != nil {
-			return err
+	if f.durability.kind != memberNone {
+		if r.Durability, ok = engine.ParseDurability(f.durability.words()); !ok {
+			return errDurability
 		}
 	}
 	var both strings.Builder
@@ -144,23 +185,13 @@ func (d *orderDecoder) judge(f *orderFields, r *engine.Reservation) error {
 	return nil
 }
 
-// takeDurability reads the mode that is asked for.
-func takeDurability(v *fastjson.Value, into *engine.Durability) error {
-	mode, ok := engine.ParseDurability(stringOf(v))
-	if !ok {
-		return errDurability
-	}
-	*into = mode
-	return nil
-}
-
 // userID returns whom the order is for: the body's user, who must be the caller where the caller is one buyer.
-func (d *orderDecoder) userID(v *fastjson.Value) ([]byte, error) {
-	if v == nil && d.onlyFor != "" {
+func (d *orderDecoder) userID(m *member) ([]byte, error) {
+	if m.kind == memberNone && d.onlyFor != "" {
 		d.user = append(d.user[:0], d.onlyFor...)
 		return d.user, nil
 	}
-	user := stringOf(v)
+	user := m.words()
 	if !engine.ValidUserID(user) {
 		return nil, errUserID
 	}
@@ -170,37 +201,28 @@ func (d *orderDecoder) userID(v *fastjson.Value) ([]byte, error) {
 	return user, nil
 }
 
-// productID returns the id in a string or, in its decimal text, a JSON integer; empty for anything else.
-func (d *orderDecoder) productID(v *fastjson.Value) []byte {
-	if v == nil || v.Type() != fastjson.TypeNumber {
-		return stringOf(v)
+// id returns the id in a string or, in its decimal text, a JSON integer; empty for anything else.
+func (m *member) id() []byte {
+	if m.kind == memberNumber && isInteger(m.text) {
+		return m.text
 	}
-	d.product = v.MarshalTo(d.product[:0])
-	if !isInteger(d.product) {
-		return nil
-	}
-	return d.product
+	return m.words()
 }
 
 // integer returns the value of a JSON integer, judged by its text: fastjson itself takes 1e2 and 01 for numbers.
-func (d *orderDecoder) integer(v *fastjson.Value) (n int64, ok bool) {
-	if v == nil {
+func (m *member) integer() (n int64, ok bool) {
+	if m.kind != memberNumber {
 		return 0, false
 	}
-	d.number = v.MarshalTo(d.number[:0])
-	return parseInteger(d.number)
+	return parseInteger(m.text)
 }
 
-// stringOf returns the bytes of a string, which belong to the parser; empty for anything else.
-func stringOf(v *fastjson.Value) []byte {
-	if v == nil {
+// words returns what a string says; nothing for anything else.
+func (m *member) words() []byte {
+	if m.kind != memberString {
 		return nil
 	}
-	text, err := v.StringBytes()
-	if err != nil {
-		return nil
-	}
-	return text
+	return m.text
 }
 
 func errHoldSeconds(most time.Duration) error {

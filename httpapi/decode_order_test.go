@@ -106,6 +106,26 @@ func FuzzDecodeProduct(f *testing.F) {
 	})
 }
 
+// Bodies as clients write them are read in one pass, whoever's JSON library made them, and say the same to the parser.
+func TestPlainBodies(t *testing.T) {
+	for body, plain := range map[string]bool{
+		benchOrder: true,
+		` {"productId": "phone", "userId": "user-0000123456",` + "\n\t" + `"quantity": 1 } `: true,
+		`{"quantity":1,"userId":"user-0000123456","productId":"phone"}`:                      true,
+		`{"productId":"ph\u006fne","userId":"user-0000123456","quantity":1}`:                 false,
+	} {
+		var fields orderFields
+		require.Equal(t, plain, fields.readPlain([]byte(body)), body)
+		var d orderDecoder
+		var parsed orderFields
+		require.NoError(t, d.parse([]byte(body), &parsed), body)
+		if plain {
+			require.Equal(t, parsed, fields, body)
+		}
+		require.Equal(t, "phone", string(parsed.product.id()))
+	}
+}
+
 // One string holds product and user.
 func TestDecodeOrderAllocatesOnce(t *testing.T) {
 	var d orderDecoder

@@ -8,13 +8,15 @@ import (
 
 const headerIdempotencyKey = "Idempotency-Key"
 
+var canonicalIdempotencyKey = []byte(headerIdempotencyKey)
+
 // maxIdempotencyKey bounds a key, in characters.
 const maxIdempotencyKey = 255
 
 // idempotencyKey returns the request's key in memory of its own, "" where it has none. A key may stand there as it is or
 // as a string of RFC 9651 (draft-ietf-httpapi-idempotency-key-header): the quoted "k" is the same key as k.
 func idempotencyKey(h *fasthttp.RequestHeader) (string, error) {
-	value := h.Peek(headerIdempotencyKey)
+	value := h.PeekCanonical(canonicalIdempotencyKey)
 	if value == nil {
 		return "", nil
 	}

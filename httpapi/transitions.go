@@ -66,6 +66,17 @@ func takeQuantity(v *fastjson.Value, into *int64) error {
 	return nil
 }
 
+// takeDurability reads the mode that is asked for.
+func takeDurability(v *fastjson.Value, into *engine.Durability) error {
+	name, _ := v.StringBytes() // nothing where it is no string, which is no mode
+	mode, ok := engine.ParseDurability(name)
+	if !ok {
+		return errDurability
+	}
+	*into = mode
+	return nil
+}
+
 func integerOf(v *fastjson.Value) (int64, bool) { return parseInteger(v.MarshalTo(nil)) }
 
 // takeFields hands each member of a body, which may be missing, to whom it is for. The first mistake counts.
