@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"flashsale/internal/atonce"
 )
 
 const (
@@ -28,8 +30,10 @@ type conn struct {
 	timeout time.Duration
 
 	net    net.Conn // nil = none
+	kern   *atonce.Writer
 	reader *bufio.Reader
-	answer fasthttp.Response
+	held   int               // bytes in the reader's memory that the last answer is in
+	answer fasthttp.Response // the last one that was not plain
 
 	busySince atomic.Int64 // on the clock, in ns; 0 = nothing is asked, cutOff = what was asked is cut off
 	mu        sync.Mutex   // guards net against expire, which is called by another goroutine
@@ -55,7 +59,7 @@ func (c *conn) connect(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.net = made
+	c.net, c.kern, c.held = made, atonce.New(made), 0
 	c.reader.Reset(made)
 	return nil
 }
@@ -72,10 +76,7 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 		return Answer{}, err
 	}
 	c.busySince.Store(int64(c.clock.now()))
-	_, err := c.net.Write(request)
-	if err == nil {
-		err = c.answer.ReadLimitBody(c.reader, maxAnswer)
-	}
+	answer, closing, err := c.exchange(request)
 	isCut := c.busySince.Swap(0) == cutOff
 	if err != nil {
 		c.close()
@@ -84,10 +85,33 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 		}
 		return Answer{}, err //nolint:wrapcheck // counted by its cause
 	}
-	if isCut || c.answer.ConnectionClose() { // cut off too late for this one, it would be the next that is
+	if isCut || closing { // cut off too late for this one, it would be the next that is
 		c.close()
 	}
-	return Answer{Status: c.answer.StatusCode(), Body: c.answer.Body(), header: &c.answer.Header}, nil
+	return answer, nil
+}
+
+// exchange sends a request and reads its answer; closing says that the server takes no other on this connection. The load
+// shares its machine with what it measures, so what a plain answer does not need is not done.
+func (c *conn) exchange(request []byte) (answer Answer, closing bool, err error) {
+	_, _ = c.reader.Discard(c.held) // it is there
+	c.held = 0
+	sent, err := c.kern.WriteAndWait(request)
+	if err == nil && sent < len(request) {
+		_, err = c.net.Write(request[sent:])
+	}
+	if err != nil {
+		return Answer{}, false, err //nolint:wrapcheck // counted by its cause
+	}
+	_, _ = c.reader.Peek(1) // an error comes again
+	there, _ := c.reader.Peek(c.reader.Buffered())
+	if answer, c.held = plainAnswer(there); c.held > 0 {
+		return answer, false, nil
+	}
+	if err := c.answer.ReadLimitBody(c.reader, maxAnswer); err != nil {
+		return Answer{}, false, err //nolint:wrapcheck // counted by its cause
+	}
+	return Answer{Status: c.answer.StatusCode(), Body: c.answer.Body(), header: &c.answer.Header}, c.answer.ConnectionClose(), nil
 }
 
 // expire cuts a request off that has taken longer than the timeout. That is cheaper than a deadline for each request.
@@ -119,22 +143,6 @@ func (c *conn) close() {
 		_ = c.net.Close()
 		c.net = nil
 	}
-}
-
-// Answer is what the server said. It holds until the script is asked for its next request.
-type Answer struct {
-	Status int
-	Body   []byte
-
-	header *fasthttp.ResponseHeader
-}
-
-// Header returns the value of a header; empty where there is none.
-func (a *Answer) Header(name string) []byte {
-	if a.header == nil {
-		return nil
-	}
-	return a.header.Peek(name)
 }
 
 // connectAll makes all connections, so that the load does not measure how fast the kernel does that.

@@ -9,8 +9,9 @@ import (
 
 // Writer writes to one connection. A nil one takes nothing. Its user sees to it that only one writes at a time.
 type Writer struct {
-	raw syscall.RawConn
-	try func(fd uintptr) // attempt, made once
+	raw      syscall.RawConn
+	try      func(fd uintptr)      // attempt, made once
+	exchange func(fd uintptr) bool // attemptThenWait, made once
 
 	bytes []byte
 	n     int
@@ -29,7 +30,7 @@ func New(conn net.Conn) *Writer {
 		return nil
 	}
 	w := &Writer{raw: raw}
-	w.try = w.attempt
+	w.try, w.exchange = w.attempt, w.attemptThenWait
 	return w
 }
 
@@ -49,3 +50,28 @@ func (w *Writer) Write(b []byte) (int, error) {
 }
 
 func (w *Writer) attempt(fd uintptr) { w.n, w.err = write(fd, w.bytes) }
+
+// WriteAndWait is Write for who is to be answered: where all was taken it returns when there is something to read, or the
+// deadline for reading has passed. A read that begins before there is anything costs a question to the kernel more. What came
+// before this call must have been read.
+func (w *Writer) WriteAndWait(b []byte) (int, error) {
+	if w == nil {
+		return 0, nil
+	}
+	w.bytes, w.n = b, 0
+	err := w.raw.Read(w.exchange)
+	w.bytes = nil
+	if err == nil {
+		err = w.err
+	}
+	return w.n, err //nolint:wrapcheck // as the connection says it
+}
+
+// attemptThenWait tells whether there is nothing to wait for: it is called once, and again when there is something to read.
+func (w *Writer) attemptThenWait(fd uintptr) bool {
+	if w.n == 0 {
+		w.attempt(fd)
+		return w.n < len(w.bytes)
+	}
+	return true
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -91,4 +92,43 @@ func TestWhatIsNoSocketTakesNothing(t *testing.T) {
 	n, err := w.Write([]byte("x"))
 	require.NoError(t, err)
 	require.Zero(t, n)
+}
+
+// Who is to be answered reads the answer at once: it is there, or the time for it is over.
+func TestWhoIsToBeAnsweredWaits(t *testing.T) {
+	here, there := pair(t)
+	w := atonce.New(here)
+	request := make([]byte, 4)
+	for _, answer := range []string{"yes", "no"} {
+		answered := make(chan error, 1)
+		go func() {
+			_, err := io.ReadFull(there, request)
+			if err == nil {
+				_, err = there.Write([]byte(answer))
+			}
+			answered <- err
+		}()
+		n, err := w.WriteAndWait([]byte("who?"))
+		require.NoError(t, err)
+		require.Equal(t, 4, n)
+		require.NoError(t, <-answered)
+		require.NoError(t, here.SetReadDeadline(time.Now().Add(patience)))
+		got := make([]byte, len(answer))
+		_, err = io.ReadFull(here, got)
+		require.NoError(t, err)
+		require.Equal(t, "who?"+answer, string(request)+string(got))
+	}
+	require.NoError(t, here.SetReadDeadline(time.Unix(1, 0)))
+	_, err := w.WriteAndWait([]byte("who?"))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// A request that is not taken as a whole is to be sent by other means: nobody answers half of it.
+func TestNobodyWaitsForAnAnswerToHalfARequest(t *testing.T) {
+	here, _ := pair(t)
+	w := atonce.New(here)
+	large := bytes.Repeat([]byte{'x'}, 64<<20)
+	n, err := w.WriteAndWait(large)
+	require.NoError(t, err)
+	require.Less(t, n, len(large))
 }
