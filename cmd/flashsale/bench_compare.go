@@ -40,7 +40,7 @@ func (b *benchCompare) Run(ctx context.Context, parsed *kong.Context) (err error
 	if err := errors.Join(b.checkFlags(parsed), b.check(), b.checkPartitions(), o.Check()); err != nil {
 		return err
 	}
-	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	slog.SetDefault(warnings())
 	if b.Dev {
 		servers, err := startPrivate(ctx, b.Fsync)
 		if err != nil {
@@ -64,6 +64,11 @@ func (b *benchCompare) Run(ctx context.Context, parsed *kong.Context) (err error
 		err = errNotExact
 	}
 	return err
+}
+
+// warnings is the log of a bench that starts one service after another: what each says when all is well is nobody's business.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err error) {

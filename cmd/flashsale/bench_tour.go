@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -46,6 +47,7 @@ func (b *benchTour) Run(ctx context.Context) error {
 	if !(b.Scale >= minTourScale && b.Scale <= 100) { // NaN is neither
 		return fmt.Errorf("--scale: from %g to 100", minTourScale) //nolint:err113 // nothing to match
 	}
+	slog.SetDefault(warnings())
 	report := tourReport{Made: time.Now().UTC()}
 	shown := page.Page{Title: "flashsale bench", Made: report.Made}
 	err := onOwnService(ctx, b.stores, b.hot, b.AdminToken, func(ctx context.Context, own *ownService) error {
