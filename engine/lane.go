@@ -8,9 +8,9 @@ import (
 )
 
 // lane is the queue of one partition in one process for one kind of requests. While its workers wait for Redis the next
-// batch gathers; an idle lane sends a batch of one at once. Redis runs one call at a time, so a small call behind another
-// one waits there: it may as well grow here. And where calls have been large, one that begins with what is there so far costs
-// Redis as much by itself as one that waits for the others, who are on their way.
+// batch gathers; a lane whose calls have had one request or two sends the next one at once. Redis runs one call at a time, so
+// a small call behind another one waits there: it may as well grow here. And where calls have been large, one that begins with
+// what is there so far costs Redis as much by itself as one that waits for the others, who are on their way.
 type lane[R request] struct {
 	engine    *Engine
 	partition *partition
