@@ -19,6 +19,12 @@ const (
 	minPostgresMajor = 14
 )
 
+// Where to look when the packages of a system are too old: the install line would only bring them again.
+const (
+	newerRedis    = "newer packages: https://redis.io/downloads"
+	newerPostgres = "newer packages: https://www.postgresql.org/download"
+)
+
 // program is an installed server: where it is and what it says it is.
 type program struct {
 	path    string // of the server, or for Postgres of the folder with initdb and postgres
@@ -63,7 +69,7 @@ func (f *finder) redis(ctx context.Context) (*program, []string) {
 				continue
 			}
 			if major < minRedisMajor {
-				tooOld = append(tooOld, fmt.Sprintf("%s is %s, %d.0 or later is needed", path, version, minRedisMajor))
+				tooOld = append(tooOld, fmt.Sprintf("%s is %s, %d.0 or later is needed; %s", path, version, minRedisMajor, newerRedis))
 				continue
 			}
 			return &program{path: path, name: name, version: version, major: major}, nil
@@ -90,7 +96,7 @@ func (f *finder) postgres(ctx context.Context) ([]program, []string) {
 		if major >= minPostgresMajor {
 			found = append(found, program{path: bin, name: "PostgreSQL", version: version, major: major})
 		} else if major > 0 {
-			tooOld = append(tooOld, fmt.Sprintf("%s is PostgreSQL %s, %d or later is needed", bin, version, minPostgresMajor))
+			tooOld = append(tooOld, fmt.Sprintf("%s is PostgreSQL %s, %d or later is needed; %s", bin, version, minPostgresMajor, newerPostgres))
 		}
 	}
 	return found, tooOld

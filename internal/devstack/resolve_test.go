@@ -112,7 +112,7 @@ func TestFinderPassesOldReleasesOver(t *testing.T) {
 	f.redisDirs = nil
 	found, tooOld := f.redis(t.Context())
 	assert.Nil(t, found)
-	assert.Equal(t, []string{filepath.Join(root, "old", "redis-server") + " is 6.0.16, 7.0 or later is needed"}, tooOld)
+	assert.Equal(t, []string{filepath.Join(root, "old", "redis-server") + " is 6.0.16, 7.0 or later is needed; newer packages: https://redis.io/downloads"}, tooOld)
 }
 
 func TestFinderTakesPostgresFromOneFolder(t *testing.T) {
