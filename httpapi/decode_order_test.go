@@ -59,7 +59,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		`{"productId":"p","userId":"u","quantity":01}`, "{\"productId\":\"p\x01\",\"userId\":\"u\xff\",\"quantity\":1}",
 		`{"productId":"p","userId":"u","quantity":1,"quantity":2}`, `{"product\u0049d":"p","userId":"u","quantity":1}`,
 		`{"productId":"p","userId":"u\\","quantity":1}`, `{"":0}`, ` {"quantity" : 7, "userId":"u:+@", "productId":"_" } `,
-		`{"productId":"p","userId":"u","quantity":1}x`, `{"productId":"p","userId":"u","quantity":1,}`,
+		`{"productId":"p","userId":"a\u0062","quantity":1}`, `{"productId":"p","userId":"u","quantity":1}x`, `{"productId":"p","userId":"u","quantity":1,}`,
 	} {
 		f.Add([]byte(body))
 	}
@@ -123,6 +123,17 @@ func TestPlainBodies(t *testing.T) {
 			require.Equal(t, parsed, fields, body)
 		}
 		require.Equal(t, "phone", string(parsed.product.id()))
+	}
+}
+
+// What is not plain is the parser's, which says what is wrong with it.
+func TestBodiesThatAreNotPlain(t *testing.T) {
+	for _, body := range []string{
+		``, `{`, `{}`, `[]`, `{1:2}`, `{"a"}`, `{"quantity":-}`, `{"quantity":01}`, `{"quantity":1.5}`, `{"quantity":1e2}`, `{"quantity":true}`,
+		`{"a":{}}`, `{"a":"\n"}`, "{\"a\":\"\n\"}", `{"a":"b}`, `{"a":1,}`, `{"a":1}}`, `{"a":1 "b":2}`,
+	} {
+		var fields orderFields
+		require.False(t, fields.readPlain([]byte(body)), body)
 	}
 }
 
