@@ -101,6 +101,14 @@ func TestPageOfAServiceElsewhere(t *testing.T) {
 	assert.Contains(t, text, "Service not known from here")
 }
 
+// TestTilesSayWhoseLatencyTheyShow: refusals are answered sooner than orders are sold.
+func TestTilesSayWhoseLatencyTheyShow(t *testing.T) {
+	r := sampleReport()
+	require.Equal(t, "refused orders too", latencyTile("p50", r, 900).Note)
+	r.Refused = nil
+	require.Equal(t, "orders", latencyTile("p50", r, 900).Note)
+}
+
 // TestPageOfAQuickSale: it is over between two looks, and is drawn to its end all the same.
 func TestPageOfAQuickSale(t *testing.T) {
 	r := sampleReport()

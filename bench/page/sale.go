@@ -67,7 +67,11 @@ func latencyTile(name string, r *bench.Report, us int64) Tile {
 		return Tile{Name: name, Value: "–", Note: "no order was answered"}
 	}
 	value, unit := duration(us)
-	return Tile{Name: name, Value: value, Unit: unit, Note: "orders"}
+	note := "orders"
+	if load.Total(r.Refused) > 0 {
+		note = "refused orders too"
+	}
+	return Tile{Name: name, Value: value, Unit: unit, Note: note}
 }
 
 // duration writes µs in the unit that fits.
