@@ -86,3 +86,17 @@ func TestAProductThatComesTwiceFailsTheCall(t *testing.T) {
 	require.ErrorContains(t, err, "twice")
 	require.Equal(t, Stock{Current: 1, Initial: 1, Change: 1}, n.stock(t, "a"))
 }
+
+// Whoever comes in no run would be sold what nobody has looked for.
+func TestOrdersInNoRunFailTheCall(t *testing.T) {
+	n := startNode(t, connectTo(t, devtest.SharedRedis(t)), Config{Prefix: "no-run"})
+	n.product(t, "a", 2, onSale)
+	far := text(time.Now().Add(time.Hour).UnixMilli())
+	for _, orders := range []int{1, 3} {
+		_, err := invocation{&reserveScript, n.reserveKeys(n.keys(0)), []string{
+			n.replid, "0", far, "0", "10", "1", "0", "tttttttttt111111222222", runsText(testRun{1, 1, orders}), "a", "a|u", "a|v",
+		}}.run(n)
+		require.Error(t, err, "%d in the run, and two buyers", orders)
+		require.Equal(t, Stock{Current: 2, Initial: 2, Change: 1}, n.stock(t, "a"))
+	}
+}

@@ -276,6 +276,7 @@ for run = 1, #runs, 7 do
     end
   end
 end
+if i ~= n + 1 then error('not as many orders in runs as buyers') end
 sell(n)
 
 local due = 0

@@ -24,6 +24,8 @@ type leader struct {
 	noted   string    // namespace that this leader has written down in Redis as the one in force
 	suspect string    // why the partition is to be brought in line although Redis takes orders; "" = it is not
 	hurried time.Time // when another process last said that somebody there waits for the ledger
+
+	uncounted bool // what was read last of orders can't be read, so nobody knows how many they are
 }
 
 // lead works until ctx ends or something goes wrong that a new start may cure. When ctx ends it drains what is there.
@@ -260,17 +262,20 @@ func (l *leader) readLog(ctx context.Context, keys engine.Keys, after uint64, bl
 	read.entries = cut(read.entries, l.config.BatchOrders)
 	read.more = int64(all) == n || len(read.entries) < all
 	read.batch = fold(read.entries)
-	if read.batch.uncounted {
-		l.recount(ctx, keys, &read.batch)
-	}
+	l.recount(ctx, keys, &read.batch)
 	return read, nil
 }
 
-// recount asks Redis for the running count where the last entries of a batch can't be read, so that their orders don't seem to
-// wait for the ledger for ever. Where more has been logged since, or nobody answers, the next entry says it.
+// recount asks Redis for the running count where the last entries with orders can't be read, so that their orders don't seem to
+// wait for the ledger for ever. Where more has been logged since, or nobody answers, the next entry says it, or the next batch
+// asks again: changes of products say nothing of orders.
 func (l *leader) recount(ctx context.Context, keys engine.Keys, b *batch) {
+	l.uncounted = b.uncounted || l.uncounted && b.counted == 0
+	if !l.uncounted {
+		return
+	}
 	if sequence, orders, err := l.link.Logged(ctx, keys); err == nil && sequence == b.last {
-		b.counted = orders
+		b.counted, l.uncounted = orders, false
 	}
 }
 

@@ -2,6 +2,7 @@ package persist_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -113,6 +114,39 @@ func TestOrdersOfADamagedEntryDoNotWaitForEver(t *testing.T) {
 	inLedger, now := n.Reservation("lamp", "eve", 1)
 	inLedger.Durability = engine.DurabilityLedger
 	require.NoError(t, n.Reserve(inLedger, now), "whoever waits for the ledger is not sent away")
+}
+
+// Changes of products say nothing of orders: where such an entry is the last of what is read at once and only changes follow, Redis
+// is asked for the count with them.
+func TestChangesBehindADamagedEntryDoNotHideItsOrders(t *testing.T) {
+	s := newStack(t, devtest.Redis(t).URL())
+	s.config.Partitions = 1
+	n := s.start(t)
+	n.product(t, "lamp", 100, onSale)
+	_, err := n.buy("lamp", "ann", 1)
+	require.NoError(t, err)
+	s.awaitLedger(t, n, "lamp", 1)
+	keys, err := n.EpochKeys(0, n.State(0).Epoch)
+	require.NoError(t, err)
+	c := client(t, s.redisURL)
+	const readAtOnce = 1024
+	last, err := c.Do(t.Context(), c.B().Eval().Script(`
+		local last = redis.call('HGET', KEYS[1], 'sequence')
+		for i = 1, ARGV[1] + 6 do
+			last = last + 1
+			if i == tonumber(ARGV[1]) then
+				redis.call('XADD', KEYS[2], last .. '-0', 'accepted', '1700000000000', '1', 'tokentoken123456', '1', 'lamp|bob lamp|cid lamp|dan')
+			else
+				redis.call('XADD', KEYS[2], last .. '-0', 'change', '1700000000000', 'lamp', '1,0,APPLIED')
+			end
+		end
+		redis.call('HSET', KEYS[1], 'sequence', last, 'orders', '4')
+		return last`).Numkeys(2).Key(keys.Meta, keys.Log).Arg(strconv.Itoa(readAtOnce)).Build()).AsInt64()
+	require.NoError(t, err)
+	eventually(t, "the ledger to count four orders", func() bool {
+		at := n.State(0)
+		return at.Watermark.Sequence == uint64(last) && at.Watermark.Orders == 4 && at.Backlog == 0
+	})
 }
 
 func TestAnOrderOfAProductThatTheLedgerLacksIsBuried(t *testing.T) {

@@ -32,6 +32,7 @@ type conn struct {
 	net    net.Conn // nil = none
 	kern   *atonce.Writer
 	reader *bufio.Reader
+	began  int64             // when the last request began, on the clock, in ns
 	held   int               // bytes in the reader's memory that the last answer is in
 	answer fasthttp.Response // the last one that was not plain
 
@@ -75,8 +76,11 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 	if err := c.connect(ctx); err != nil {
 		return Answer{}, err
 	}
-	c.busySince.Store(int64(c.clock.now()))
-	answer, closing, err := c.exchange(request)
+	now := int64(c.clock.now())
+	rested := now-c.began > int64(restless)
+	c.began = now
+	c.busySince.Store(now)
+	answer, closing, err := c.exchange(request, rested)
 	isCut := c.busySince.Swap(0) == cutOff
 	if err != nil {
 		c.close()
@@ -91,19 +95,28 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 	return answer, nil
 }
 
+// restless is the pause between two requests up to which nothing is expected to come from the server meanwhile.
+const restless = time.Second
+
 // exchange sends a request and reads its answer; closing says that the server takes no other on this connection. The load
-// shares its machine with what it measures, so what a plain answer does not need is not done.
-func (c *conn) exchange(request []byte) (answer Answer, closing bool, err error) {
+// shares its machine with what it measures, so what a plain answer does not need is not done. Where the connection has rested
+// for long the server may have said something that nobody waits for, as that it is tired of waiting: then that is read first.
+func (c *conn) exchange(request []byte, rested bool) (answer Answer, closing bool, err error) {
 	_, _ = c.reader.Discard(c.held) // it is there
 	c.held = 0
-	sent, err := c.kern.WriteAndWait(request)
+	sent := 0
+	if !rested {
+		sent, err = c.kern.WriteAndWait(request)
+	}
 	if err == nil && sent < len(request) {
 		_, err = c.net.Write(request[sent:])
 	}
 	if err != nil {
 		return Answer{}, false, err //nolint:wrapcheck // counted by its cause
 	}
-	_, _ = c.reader.Peek(1) // an error comes again
+	if _, err := c.reader.Peek(1); err != nil {
+		return Answer{}, false, err //nolint:wrapcheck // counted by its cause
+	}
 	there, _ := c.reader.Peek(c.reader.Buffered())
 	if answer, c.held = plainAnswer(there); c.held > 0 {
 		return answer, false, nil
