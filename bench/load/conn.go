@@ -95,8 +95,10 @@ func (c *conn) ask(ctx context.Context, request []byte) (Answer, error) {
 	return answer, nil
 }
 
-// restless is the pause between two requests up to which nothing is expected to come from the server meanwhile.
-const restless = time.Second
+// restless is how long after the beginning of a request the next one may begin without a look at what came in between. It is
+// longer than a closed loop takes and shorter than the pauses of a schedule, in which a server, or what forwards to it, may shut
+// its side and be waited for until the timeout.
+const restless = 10 * time.Millisecond
 
 // exchange sends a request and reads its answer; closing says that the server takes no other on this connection. The load
 // shares its machine with what it measures, so what a plain answer does not need is not done. Where the connection has rested
