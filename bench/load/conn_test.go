@@ -65,21 +65,7 @@ func TestAnswersOfAllKinds(t *testing.T) {
 // serveRaw answers every request with the same bytes; where they say close, it closes.
 func serveRaw(t *testing.T, text string) Target {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go answerRaw(c, text)
-		}
-	}()
-	target, err := ParseTarget("http://" + ln.Addr().String())
-	require.NoError(t, err)
-	return target
+	return serveConns(t, func(c *net.TCPConn) { answerRaw(c, text) })
 }
 
 func answerRaw(c net.Conn, text string) {

@@ -57,3 +57,23 @@ func run(t *testing.T, target Target, p Plan, m *OrderMaker) Result {
 
 // errRefused is what the system says where nobody listens.
 var errRefused = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// serveConns hands each connection to handle, which closes it.
+func serveConns(t *testing.T, handle func(c *net.TCPConn)) Target {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go handle(c.(*net.TCPConn))
+		}
+	}()
+	target, err := ParseTarget("http://" + ln.Addr().String())
+	require.NoError(t, err)
+	return target
+}

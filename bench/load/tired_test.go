@@ -10,33 +10,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// serveConns hands each connection to handle, which closes it.
-func serveConns(t *testing.T, handle func(c *net.TCPConn, in *bufio.Reader)) Target {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go handle(c.(*net.TCPConn), bufio.NewReader(c))
-		}
-	}()
-	target, err := ParseTarget("http://" + ln.Addr().String())
-	require.NoError(t, err)
-	return target
-}
-
 // A server that has shut its side of a connection that rested is not waited for until the timeout.
 func TestAServerThatIsTiredOfWaitingIsHeard(t *testing.T) {
 	tired := make(chan struct{})
-	target := serveConns(t, func(c *net.TCPConn, in *bufio.Reader) {
+	target := serveConns(t, func(c *net.TCPConn) {
 		defer c.Close()
 		var request fasthttp.Request
-		_ = request.Read(in)
+		_ = request.Read(bufio.NewReader(c))
 		_, _ = c.Write([]byte("HTTP/1.1 201 Created\r\nContent-Length: 15\r\n\r\n{\"orderId\":\"a\"}"))
 		_ = c.CloseWrite()
 		close(tired)
@@ -63,9 +43,9 @@ func TestAServerThatIsTiredOfWaitingIsHeard(t *testing.T) {
 }
 
 func TestAResetIsCountedAsOne(t *testing.T) {
-	target := serveConns(t, func(c *net.TCPConn, in *bufio.Reader) {
+	target := serveConns(t, func(c *net.TCPConn) {
 		var request fasthttp.Request
-		_ = request.Read(in)
+		_ = request.Read(bufio.NewReader(c))
 		_ = c.SetLinger(0)
 		_ = c.Close()
 	})
