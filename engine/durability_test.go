@@ -295,8 +295,13 @@ func TestAFrozenReplicaStallsOnlyThoseWhoWaitForIt(t *testing.T) {
 	require.Equal(t, sold, n.stock(t, "a").Sold, "nothing more is sold whose outcome nobody could tell")
 
 	require.NoError(t, replicas[0].Resume())
-	_, done = n.buyAs(DurabilityReplicated, "a", "carol", "")
-	require.NoError(t, outcomeOf(t, done))
+	eventually(t, "the replica to catch up", func() bool { // and a definite no until it has
+		_, outcome := n.buyAs(DurabilityReplicated, "a", "carol", "")
+		err := outcomeOf(t, outcome)
+		require.Contains(t, []error{nil, ErrReplicasBehind, ErrTooLate}, err)
+		return err == nil
+	})
+	require.Equal(t, sold+1, n.stock(t, "a").Sold)
 	again, done := n.buyAs(DurabilityReplicated, "a", "zero", "key")
 	require.NoError(t, outcomeOf(t, done))
 	require.True(t, again.Replayed)
