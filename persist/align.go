@@ -150,7 +150,7 @@ func (l *leader) adopt(ctx context.Context, at position, replid string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.link.RewriteAOF(ctx); err != nil {
+	if err := l.link.EnsureRewrite(ctx); err != nil {
 		return err
 	}
 	tag, err := l.exec(ctx, publishReplid, l.partition, at.epoch.Number, at.sequence, replid,

@@ -49,7 +49,7 @@ func (l *leader) fill(ctx context.Context, at position, keys engine.Keys, next e
 	if err := l.engine.Seal(ctx, keys, loader.chunks, next.Replid, next.Number, at.orders, loader.generation); err != nil {
 		return err
 	}
-	return l.link.RewriteAOF(ctx)
+	return l.link.EnsureRewrite(ctx)
 }
 
 const publishEpoch = `

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"flashsale/internal/devstack/devtest"
+)
+
+// filed is a server with its append-only file, as four partitions see it.
+type filed struct {
+	*devtest.RedisServer
+	client rueidis.Client
+	engine *Engine
+}
+
+func newFiled(t *testing.T) *filed {
+	t.Helper()
+	f := &filed{RedisServer: devtest.Redis(t)}
+	f.connect(t)
+	return f
+}
+
+// connect is for a server that was started anew, too: an old connection would find that out by an error.
+func (f *filed) connect(t *testing.T) {
+	t.Helper()
+	f.client = connectTo(t, f.URL())
+	var err error
+	f.engine, err = New(f.client, Config{Partitions: 4})
+	require.NoError(t, err)
+}
+
+func (f *filed) restart(t *testing.T) {
+	t.Helper()
+	require.NoError(t, f.Restart(t.Context()))
+	f.connect(t)
+}
+
+func (f *filed) ensure(ctx context.Context, partition int) error {
+	link, err := f.engine.Connect(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	return link.EnsureRewrite(ctx)
+}
+
+// ensureAll does so for all partitions at once.
+func (f *filed) ensureAll(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for partition := range f.engine.Partitions() {
+		group.Go(func() error { return f.ensure(ctx, partition) })
+	}
+	return group.Wait()
+}
+
+func (f *filed) do(t *testing.T, command ...string) rueidis.RedisResult {
+	t.Helper()
+	return f.client.Do(t.Context(), f.client.B().Arbitrary(command...).Build())
+}
+
+func (f *filed) info(t *testing.T) string {
+	t.Helper()
+	info, err := f.do(t, "INFO", "persistence").ToString()
+	require.NoError(t, err)
+	require.Equal(t, "1", infoField(info, "aof_enabled"))
+	return info
+}
+
+func (f *filed) requireRewrites(t *testing.T, number string) {
+	t.Helper()
+	info := f.info(t)
+	require.False(t, rewriting(info))
+	require.Equal(t, number, infoField(info, "aof_rewrites"))
+}
+
+// Each rewrite copies all that Redis holds, and no partition sells while it waits for one.
+func TestOneRewriteDoesForAllPartitionsUntilTheServerIsStartedAnew(t *testing.T) {
+	f := newFiled(t)
+	for range 2 {
+		f.requireRewrites(t, "0")
+		for range 2 {
+			require.NoError(t, f.ensureAll(t.Context()))
+			f.requireRewrites(t, "1")
+		}
+		f.restart(t)
+	}
+}
+
+func TestARewriteThatFailedDoesForNobody(t *testing.T) {
+	f := newFiled(t)
+	require.NoError(t, f.do(t, "SET", "key", "value").Error())
+	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "60000000").Error()) // µs a key, of a rewrite too
+	outcome := make(chan error, 1)
+	go func() { outcome <- f.ensure(t.Context(), 0) }()
+	eventually(t, "the rewrite to begin", func() bool { return infoField(f.info(t), "aof_rewrite_in_progress") == "1" })
+	server, err := f.do(t, "INFO", "server").ToString()
+	require.NoError(t, err)
+	require.NoError(t, exec.CommandContext(t.Context(), "pkill", "-KILL", "-P", infoField(server, "process_id")).Run())
+	require.ErrorIs(t, <-outcome, errNotRewritten)
+
+	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "0").Error())
+	require.NoError(t, f.ensure(t.Context(), 0))
+	require.Equal(t, "ok", infoField(f.info(t), "aof_last_bgrewrite_status"))
+}
+
+// Promise 6: a script counts twice, and the end of the file is torn before the second is whole.
+func TestATornFileIsMendedByARewrite(t *testing.T) {
+	f := newFiled(t)
+	count := func() {
+		require.NoError(t, f.do(t, "EVAL", "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])", "2", "left", "right").Error())
+	}
+	count()
+	count()
+	require.NoError(t, f.Kill())
+	file, err := f.AppendOnlyFile()
+	require.NoError(t, err)
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(file, info.Size()-int64(len("right\r\n*1\r\n$4\r\nEXEC\r\n"))))
+
+	f.restart(t)
+	require.NoError(t, f.ensure(t.Context(), 0))
+	count()
+	count()
+	f.restart(t)
+	counted, err := f.do(t, "MGET", "left", "right").AsStrSlice()
+	require.NoError(t, err)
+	require.Equal(t, []string{"3", "3"}, counted)
+}
