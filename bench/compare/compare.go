@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -18,8 +20,8 @@ type Options struct {
 	Engine Contender
 	Rivals []Contender
 
-	Connections int           // each with one request under way; default 64
-	Rounds      int           // default 5
+	Connections []int         // counts, compared one after another: connections with one request under way each; default 64 and 256, with a Rate 64
+	Rounds      int           // of each count; default 5
 	Duration    time.Duration // of each round of each contender; default 1500 ms
 	Warmup      time.Duration // before it; default 300 ms
 	Rate        float64       // orders begun a second in each round, on a schedule, for latency; 0 = closed loop, for the peak rate
@@ -31,6 +33,7 @@ type Options struct {
 
 // Bounds of [Options].
 const (
+	maxLoads    = 8
 	maxRounds   = 100
 	maxDuration = 10 * time.Minute
 	maxUnits    = 1_000_000
@@ -44,8 +47,18 @@ const (
 // ErrOptions is what [Run] wraps when it was asked for something that it can't do.
 var ErrOptions = errors.New("bench compare options")
 
+// largerCrowd is the second count of the default. How many orders share a call of the engine's goes with how many come at a time:
+// a crowd of one count alone says little of another.
+const largerCrowd = 256
+
 func (o Options) withDefaults() Options {
-	o.Connections = positive.Or(o.Connections, load.DefaultConnections)
+	switch {
+	case len(o.Connections) > 0:
+	case o.Rate == 0:
+		o.Connections = []int{load.DefaultConnections, largerCrowd}
+	default:
+		o.Connections = []int{load.DefaultConnections}
+	}
 	o.Rounds = positive.Or(o.Rounds, 5)
 	o.Duration = positive.Or(o.Duration, 1500*time.Millisecond)
 	o.Warmup = positive.Or(o.Warmup, 300*time.Millisecond)
@@ -77,17 +90,41 @@ func (o *Options) check() error {
 	case o.Units > maxUnits:
 		return fmt.Errorf("%w: --units %d: from 1 to %d", ErrOptions, o.Units, maxUnits)
 	}
-	plan := o.plan()
-	return plan.Check()
+	return o.checkConnections()
+}
+
+// checkConnections looks at each count, and at what a round of it would send.
+func (o *Options) checkConnections() error {
+	if n := len(o.Connections); n > maxLoads {
+		return fmt.Errorf("%w: --connections %s: %d counts, at most %d", ErrOptions, listed(o.Connections), n, maxLoads)
+	}
+	for i, connections := range o.Connections {
+		if connections < 1 { // for [load.Plan] that is its default
+			return fmt.Errorf("%w: --connections %d: from 1 to %d", ErrOptions, connections, load.MaxConnections)
+		}
+		if slices.Contains(o.Connections[:i], connections) {
+			return fmt.Errorf("%w: --connections %s: %d is there twice, each count may be once", ErrOptions, listed(o.Connections), connections)
+		}
+		plan := o.plan(connections)
+		if err := plan.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed writes numbers as they are given on the command line.
+func listed(numbers []int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ",")
 }
 
 // plan is the load of each round.
-func (o *Options) plan() load.Plan {
-	return load.Plan{Connections: o.Connections, Rate: o.Rate, Warmup: o.Warmup, Duration: o.Duration}
+func (o *Options) plan(connections int) load.Plan {
+	return load.Plan{Connections: connections, Rate: o.Rate, Warmup: o.Warmup, Duration: o.Duration}
 }
 
-// Run has them compete. The report says what was wrong with anybody's books; an error is of something that kept the
-// comparison from its end, and then the report has what came before.
+// Run has them compete, at one count of connections after another. The report says what was wrong with anybody's books; an error
+// is of something that kept the comparison from its end, and then the report has what came before.
 func Run(ctx context.Context, o Options) (Report, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
@@ -96,18 +133,32 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Engine == nil {
 		return Report{}, fmt.Errorf("%w: %w", ErrOptions, errNobody)
 	}
-	c := &comparison{Options: o}
+	r := Report{Rounds: o.Rounds, RoundSeconds: o.Duration.Seconds(), Rate: o.Rate, Units: o.Units}
+	for _, connections := range o.Connections {
+		c := newComparison(&o, connections)
+		err := c.run(ctx)
+		r.Loads = append(r.Loads, c.load())
+		if err != nil {
+			return r, fmt.Errorf("%d connections: %w", connections, err)
+		}
+	}
+	return r, nil
+}
+
+// comparison is of one count of connections.
+type comparison struct {
+	*Options
+	connections int
+	entries     []*entry // the floor, the engine, the rivals
+}
+
+func newComparison(o *Options, connections int) *comparison {
+	c := &comparison{Options: o, connections: connections}
 	for _, who := range append([]Contender{floor{}, o.Engine}, o.Rivals...) {
 		c.entries = append(c.entries, &entry{contender: who})
 	}
 	c.entries[0].isFloor, c.entries[1].isEngine = true, true
-	err := c.run(ctx)
-	return c.report(), err
-}
-
-type comparison struct {
-	Options
-	entries []*entry // the floor, the engine, the rivals
+	return c
 }
 
 // entry is a contender with what it has done so far.
@@ -134,27 +185,33 @@ func (c *comparison) run(ctx context.Context) error {
 		for _, i := range turns(len(c.entries), n) {
 			e := c.entries[i]
 			c.say("round %d of %d: %s", n+1, c.Rounds, e.contender.Name())
-			if err := c.round(ctx, e, fmt.Sprintf("%s-%d-%d", c.Product, i, n)); err != nil {
+			if err := c.round(ctx, e, c.product(i, fmt.Sprint(n))); err != nil {
 				return fmt.Errorf("%s: %w", e.contender.Name(), err)
 			}
 		}
 	}
 	for i, e := range c.entries[1:] {
 		c.say("selling out %d units: %s", c.Units, e.contender.Name())
-		if err := c.sellOut(ctx, e, fmt.Sprintf("%s-%d-last", c.Product, i)); err != nil {
+		if err := c.sellOut(ctx, e, c.product(i, "last")); err != nil {
 			return fmt.Errorf("%s: %w", e.contender.Name(), err)
 		}
 	}
 	return nil
 }
 
+// product is the id of what a contender sells once: of another sale it is another.
+func (c *comparison) product(entry int, sale string) string {
+	return fmt.Sprintf("%s-%d-%d-%s", c.Product, c.connections, entry, sale)
+}
+
 func (c *comparison) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(c.Out, format+"\n", args...) // progress that can't be written is not worth an error
+	line := fmt.Sprintf("%d connections, ", c.connections) + fmt.Sprintf(format, args...)
+	_, _ = fmt.Fprintln(c.Out, line) // progress that can't be written is not worth an error
 }
 
 // round measures a contender once.
 func (c *comparison) round(ctx context.Context, e *entry, product string) error {
-	result, err := c.sell(ctx, e, product, endless, c.plan())
+	result, err := c.sell(ctx, e, product, endless, c.plan(c.connections))
 	if err != nil {
 		return err
 	}
@@ -177,7 +234,7 @@ func quantile(h *hdrhistogram.Histogram, q float64) int64 {
 // sellOut lets more buyers come than there are units. What failed a rival may have come for what is left; with the engine,
 // whose proof this is, nothing may fail.
 func (c *comparison) sellOut(ctx context.Context, e *entry, product string) error {
-	plan := load.Plan{Connections: c.Connections, Visits: crowd * c.Units}
+	plan := load.Plan{Connections: c.connections, Visits: crowd * c.Units}
 	result, err := c.sell(ctx, e, product, c.Units, plan)
 	if err != nil {
 		return err

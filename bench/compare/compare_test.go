@@ -124,8 +124,15 @@ func newScript(t *testing.T) rival.Rival {
 
 func small(who Contender, rivals ...Contender) Options {
 	return Options{
-		Engine: who, Rivals: rivals, Connections: 4, Rounds: 2, Duration: 20 * time.Millisecond, Warmup: 5 * time.Millisecond, Units: 30,
+		Engine: who, Rivals: rivals, Connections: []int{4}, Rounds: 2, Duration: 20 * time.Millisecond, Warmup: 5 * time.Millisecond, Units: 30,
 	}
+}
+
+// rows are those of the only load.
+func rows(t *testing.T, r *Report) []Row {
+	t.Helper()
+	require.Len(t, r.Loads, 1)
+	return r.Loads[0].Rows
 }
 
 func TestCompare(t *testing.T) {
@@ -143,10 +150,10 @@ func TestCompare(t *testing.T) {
 	report, err := Run(t.Context(), o)
 	require.NoError(t, err)
 
-	require.Len(t, report.Rows, 4)
-	floor, first, second, third := report.Rows[0], report.Rows[1], report.Rows[2], report.Rows[3]
+	require.Len(t, rows(t, &report), 4)
+	floor, first, second, third := rows(t, &report)[0], rows(t, &report)[1], rows(t, &report)[2], rows(t, &report)[3]
 	assert.Equal(t, []Role{RoleFloor, RoleEngine, RoleRival, RoleRival}, []Role{floor.Role, first.Role, second.Role, third.Role})
-	for _, row := range report.Rows {
+	for _, row := range rows(t, &report) {
 		assert.Positive(t, row.AcceptedPerSecond, row.Name)
 		assert.Positive(t, row.OfFloor, row.Name)
 		assert.GreaterOrEqual(t, row.P99Us, row.P50Us, row.Name)
@@ -163,7 +170,8 @@ func TestCompare(t *testing.T) {
 	assert.Len(t, second.Wrong, 3, "two rounds and the end")
 	assert.False(t, third.SoldExactly)
 	assert.Equal(t, []string{"60 orders accepted, 30 in the books", "60 accepted of 30 units, 0 failed"}, third.Wrong)
-	assert.Contains(t, said.String(), "round 2 of 2: honest\n")
+	assert.Contains(t, said.String(), "4 connections, round 2 of 2: honest\n")
+	assert.True(t, report.Exact(), "the engine did, whatever others do")
 	assert.Zero(t, honest.open.Load()+forgetful.open.Load()+generous.open.Load(), "every shop is shut")
 }
 
@@ -172,15 +180,15 @@ func TestWhoSellsNothingDoesNotSellExactly(t *testing.T) {
 	idle := &fronted{Rival: newScript(t), name: "idle", failEvery: 1}
 	report, err := Run(t.Context(), small(shut, &fronted{Rival: newScript(t), name: "honest"}, idle))
 	require.NoError(t, err)
-	require.Len(t, report.Rows, 4)
-	engine, honest, nobody := report.Rows[1], report.Rows[2], report.Rows[3]
+	require.Len(t, rows(t, &report), 4)
+	engine, honest, nobody := rows(t, &report)[1], rows(t, &report)[2], rows(t, &report)[3]
 	assert.False(t, engine.SoldExactly)
 	assert.Contains(t, engine.Wrong, "0 accepted of 30 units, 30 failed")
 	assert.Contains(t, engine.Wrong, "30 refused as sold out, 30 left")
 	assert.True(t, honest.SoldExactly, honest.Wrong)
 	assert.False(t, nobody.SoldExactly)
 	assert.Contains(t, nobody.Wrong, "nobody was sold anything of 30 units")
-	assert.Contains(t, report.Verdict(), "NOT PROVEN")
+	assert.Contains(t, report.Verdict(&report.Loads[0]), "NOT PROVEN")
 }
 
 // TestWhatFailsInTheEndProvesNothing of the engine; a rival's failures may have come for what is left.
@@ -188,10 +196,10 @@ func TestWhatFailsInTheEndProvesNothing(t *testing.T) {
 	engine := &fronted{Rival: newScript(t), name: "engine", failEvery: 7}
 	report, err := Run(t.Context(), small(engine, &fronted{Rival: newScript(t), name: "rival", failEvery: 7}))
 	require.NoError(t, err)
-	assert.False(t, report.Rows[1].SoldExactly)
-	require.Len(t, report.Rows[1].Wrong, 1)
-	assert.Regexp(t, `^30 accepted of 30 units, [89] failed$`, report.Rows[1].Wrong[0])
-	assert.True(t, report.Rows[2].SoldExactly, report.Rows[2].Wrong)
+	assert.False(t, rows(t, &report)[1].SoldExactly)
+	require.Len(t, rows(t, &report)[1].Wrong, 1)
+	assert.Regexp(t, `^30 accepted of 30 units, [89] failed$`, rows(t, &report)[1].Wrong[0])
+	assert.True(t, rows(t, &report)[2].SoldExactly, rows(t, &report)[2].Wrong)
 }
 
 // At a rate that is given nobody accepts more, and latencies count from the schedule.
@@ -201,14 +209,46 @@ func TestCompareAtARate(t *testing.T) {
 	report, err := Run(t.Context(), o)
 	require.NoError(t, err)
 	assert.InDelta(t, 200, report.Rate, 0)
-	for _, row := range report.Rows {
+	for _, row := range rows(t, &report) {
 		assert.Less(t, row.AcceptedPerSecond, 250.0, row.Name)
 		assert.Positive(t, row.P99TimesFloor, row.Name)
 		assert.Positive(t, row.LateP99Us, row.Name)
 		assert.LessOrEqual(t, row.LateP99Us, row.P99Us, "%s: it is part of the latency", row.Name)
 	}
-	assert.InDelta(t, 1, report.Rows[0].P99TimesFloor, 1e-9)
-	assert.True(t, report.Rows[1].SoldExactly, report.Rows[1].Wrong)
+	assert.InDelta(t, 1, rows(t, &report)[0].P99TimesFloor, 1e-9)
+	assert.True(t, rows(t, &report)[1].SoldExactly, rows(t, &report)[1].Wrong)
+}
+
+// TestCompareSeveralCrowds: each is a whole comparison of its own, on products of its own.
+func TestCompareSeveralCrowds(t *testing.T) {
+	var said strings.Builder
+	breaks := &fronted{Rival: newScript(t), name: "breaks"}
+	breaks.cook = func(b rival.Books) rival.Books {
+		if strings.Contains(said.String(), "2 connections, selling out") {
+			b.Left++
+		}
+		return b
+	}
+	o := small(breaks, &fronted{Rival: newScript(t), name: "honest"})
+	o.Connections, o.Out = []int{4, 2}, &said
+	report, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	require.Len(t, report.Loads, 2)
+	for i, connections := range []int{4, 2} {
+		l := &report.Loads[i]
+		assert.Equal(t, connections, l.Connections)
+		require.Len(t, l.Rows, 3)
+		for _, row := range l.Rows {
+			assert.Len(t, row.Rates, 2, row.Name)
+			assert.Positive(t, row.AcceptedPerSecond, row.Name)
+		}
+		assert.True(t, l.Rows[2].SoldExactly, l.Rows[2].Wrong)
+		assert.Equal(t, 2, strings.Count(said.String(), fmt.Sprintf("%d connections, selling out 30 units: ", connections)))
+	}
+	assert.Less(t, strings.Index(said.String(), "4 connections, selling out"), strings.Index(said.String(), "2 connections, round 1 of 2"))
+	assert.True(t, report.Loads[0].Engine().SoldExactly, report.Loads[0].Engine().Wrong)
+	assert.Equal(t, []string{"1 left and 30 sold of 30"}, report.Loads[1].Engine().Wrong)
+	assert.False(t, report.Exact(), "not with the last crowd")
 }
 
 // TestFloorSellsNothing asks it for its books, which it has none of.
@@ -235,10 +275,44 @@ func TestCompareThatBreaksOff(t *testing.T) {
 	report, err := Run(t.Context(), small(&fronted{Rival: newScript(t), name: "honest"}, &broken{fronted{name: "broken"}}))
 	require.ErrorIs(t, err, errBroken)
 	require.ErrorContains(t, err, "broken: open")
-	require.Len(t, report.Rows, 3)
-	assert.Len(t, report.Rows[1].Rates, 1, "what came before is reported")
-	assert.False(t, report.Rows[1].SoldExactly, "nothing is proven")
-	assert.Contains(t, report.Verdict(), "NOT PROVEN")
+	require.Len(t, rows(t, &report), 3)
+	assert.Len(t, rows(t, &report)[1].Rates, 1, "what came before is reported")
+	assert.False(t, rows(t, &report)[1].SoldExactly, "nothing is proven")
+	assert.Contains(t, report.Verdict(&report.Loads[0]), "NOT PROVEN")
+}
+
+// weary is not opened any more once it was so many times.
+type weary struct {
+	fronted
+	times int
+}
+
+func (w *weary) Open(ctx context.Context) (Shop, error) {
+	if w.times--; w.times < 0 {
+		return nil, errBroken
+	}
+	return w.fronted.Open(ctx)
+}
+
+// TestSeveralCrowdsThatBreakOff reports those that were whole, the one in which it broke, and none that never came.
+func TestSeveralCrowdsThatBreakOff(t *testing.T) {
+	const opened = 3 // twice for rounds, once to sell out
+	o := small(&weary{fronted: fronted{Rival: newScript(t), name: "weary"}, times: opened + opened - 1})
+	o.Connections = []int{4, 2, 1}
+	report, err := Run(t.Context(), o)
+	require.ErrorIs(t, err, errBroken)
+	require.ErrorContains(t, err, "2 connections: weary: open: ")
+	require.Len(t, report.Loads, 2)
+	assert.True(t, report.Loads[0].Engine().SoldExactly, report.Loads[0].Engine().Wrong)
+	assert.Len(t, report.Loads[1].Engine().Rates, 2)
+	assert.Contains(t, report.Verdict(&report.Loads[1]), "NOT PROVEN")
+	assert.False(t, report.Exact())
+}
+
+func TestNobodyIsNotExact(t *testing.T) {
+	assert.False(t, (&Report{}).Exact())
+	assert.False(t, (&Report{Loads: []Load{{}}}).Exact())
+	assert.True(t, sampleReport(asItIs).Exact())
 }
 
 func TestAudit(t *testing.T) {
@@ -269,13 +343,17 @@ func TestAudit(t *testing.T) {
 func TestOptionsThatCannotBe(t *testing.T) {
 	who := &fronted{name: "nobody"}
 	for name, o := range map[string]Options{
-		"nobody to compare":                     {},
-		"--rounds 101: from 1 to 100":           {Engine: who, Rounds: 101},
-		"--rate -1: from 0.001 to 10000000":     {Engine: who, Rate: -1},
-		"--duration 1h0m0s: up to 10m0s":        {Engine: who, Duration: time.Hour},
-		"a warm-up of 1h0m0s: up to 10m0s":      {Engine: who, Warmup: time.Hour},
-		"--units 2000000: from 1 to 1000000":    {Engine: who, Units: 2_000_000},
-		"--connections 100000: from 1 to 10000": {Engine: who, Connections: 100_000},
+		"nobody to compare":                                                  {},
+		"--rounds 101: from 1 to 100":                                        {Engine: who, Rounds: 101},
+		"--rate -1: from 0.001 to 10000000":                                  {Engine: who, Rate: -1},
+		"--duration 1h0m0s: up to 10m0s":                                     {Engine: who, Duration: time.Hour},
+		"a warm-up of 1h0m0s: up to 10m0s":                                   {Engine: who, Warmup: time.Hour},
+		"--units 2000000: from 1 to 1000000":                                 {Engine: who, Units: 2_000_000},
+		"--connections 100000: from 1 to 10000":                              {Engine: who, Connections: []int{64, 100_000}},
+		"--connections 0: from 1 to 10000":                                   {Engine: who, Connections: []int{0}},
+		"--connections -1: from 1 to 10000":                                  {Engine: who, Connections: []int{64, -1}},
+		"--connections 64,256,64: 64 is there twice, each count may be once": {Engine: who, Connections: []int{64, 256, 64}},
+		"--connections 1,2,3,4,5,6,7,8,9: 9 counts, at most 8":               {Engine: who, Connections: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Run(t.Context(), o)
@@ -286,51 +364,98 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		})
 	}
 	require.NoError(t, (&Options{}).Check())
+	require.NoError(t, (&Options{Connections: []int{1, 2, 3, 4, 5, 6, 7, 10_000}}).Check())
 }
 
-func TestTable(t *testing.T) {
-	report := Report{Connections: 64, Rounds: 5, RoundSeconds: 1.5, Units: 300, Rows: []Row{
+// TestCrowdsThatNobodyNamed: how far the engine is ahead goes with how many come at a time; latencies at a rate do not.
+func TestCrowdsThatNobodyNamed(t *testing.T) {
+	assert.Equal(t, []int{64, 256}, Options{}.withDefaults().Connections)
+	assert.Equal(t, []int{64}, Options{Rate: 100}.withDefaults().Connections)
+	assert.Equal(t, []int{8, 4}, Options{Rate: 100, Connections: []int{8, 4}}.withDefaults().Connections)
+}
+
+// sampleReport is of one load; change makes it another.
+func sampleReport(change func(r *Report, rows []Row)) *Report {
+	r := &Report{Rounds: 5, RoundSeconds: 1.5, Units: 300, Loads: []Load{{Connections: 64, Rows: []Row{
 		{Name: "floor: answers, sells nothing", Role: RoleFloor, AcceptedPerSecond: 91_066, P50Us: 450, P99Us: 1510, OfFloor: 1},
 		{Name: "flashsale", Role: RoleEngine, AcceptedPerSecond: 40_000, P50Us: 1230, P99Us: 4400, OfFloor: 0.44, SoldExactly: true},
 		{Name: "one EVALSHA per order", Role: RoleRival, AcceptedPerSecond: 25_000, P50Us: 2310, P99Us: 5570, OfFloor: 0.27, EngineTimes: 1.6, SoldExactly: true},
 		{Name: "a lock", Role: RoleRival, AcceptedPerSecond: 350, P50Us: 3100, P99Us: 922_080, OfFloor: 0.0038, EngineTimes: 114.3, Failed: 12, SoldExactly: true},
-	}}
-	wrong := report
-	wrong.Rows = append([]Row{}, report.Rows...)
-	wrong.Rows[1].SoldExactly, wrong.Rows[1].Wrong = false, []string{"7 left and 4 sold of 10"}
-	behind := report
-	behind.Rows = append([]Row{}, report.Rows...)
-	behind.Rows[2].EngineTimes = 0.9
-	stopped := report // in most rounds, which leaves no ratio
-	stopped.Rows = append([]Row{}, report.Rows...)
-	stopped.Rows[1].AcceptedPerSecond, stopped.Rows[2].EngineTimes, stopped.Rows[3].EngineTimes = 0, 0, 0
-	fewer := report // rivals that sold
-	fewer.Rows = append([]Row{}, report.Rows...)
-	fewer.Rows[3].AcceptedPerSecond, fewer.Rows[3].EngineTimes, fewer.Rows[3].SoldExactly = 0, 0, false
-	fewer.Rows[3].Wrong = []string{"nobody was sold anything of 300 units"}
-	paced := report
-	paced.Rate, paced.Rows = 15_000, append([]Row{}, report.Rows...)
+	}}}}
+	change(r, r.Loads[0].Rows)
+	return r
+}
+
+func asItIs(*Report, []Row) {}
+
+func behind(_ *Report, rows []Row) { rows[2].EngineTimes = 0.9 }
+
+func wrong(_ *Report, rows []Row) {
+	rows[1].SoldExactly, rows[1].Wrong = false, []string{"7 left and 4 sold of 10"}
+}
+
+// stopped in most rounds, which leaves no ratio.
+func stopped(_ *Report, rows []Row) {
+	rows[1].AcceptedPerSecond, rows[2].EngineTimes, rows[3].EngineTimes = 0, 0, 0
+}
+
+// fewer rivals sold anything.
+func fewer(_ *Report, rows []Row) {
+	rows[3].AcceptedPerSecond, rows[3].EngineTimes, rows[3].SoldExactly = 0, 0, false
+	rows[3].Wrong = []string{"nobody was sold anything of 300 units"}
+}
+
+// reversed: the rival that is listed last comes closest.
+func reversed(_ *Report, rows []Row) { rows[2].EngineTimes, rows[3].EngineTimes = 114.3, 1.6 }
+
+func alone(r *Report, rows []Row) { r.Loads[0].Rows = rows[:2] }
+
+func paced(r *Report, rows []Row) {
+	r.Rate = 15_000
 	for i, times := range []float64{1, 2.91, 3.69, 610.6} {
-		paced.Rows[i].AcceptedPerSecond, paced.Rows[i].P99TimesFloor = 15_000, times
+		rows[i].AcceptedPerSecond, rows[i].P99TimesFloor = 15_000, times
 	}
-	paced.Rows[1].LateP99Us = 2200 // half of it is the service's
-	paced.Rows[3].AcceptedPerSecond, paced.Rows[3].Dropped = 350, 70_000
-	late := paced
-	late.Rows = append([]Row{}, paced.Rows...)
-	late.Rows[1].LateP99Us = 2201
-	alone := report
-	alone.Rows = report.Rows[:2]
-	slow := paced
-	slow.Rows = append([]Row{}, paced.Rows...)
-	slow.Rows[1].AcceptedPerSecond = 14_000
-	for name, r := range map[string]Report{"ahead": report, "wrong": wrong, "behind": behind, "stopped": stopped, "fewer": fewer, "alone": alone, "paced": paced, "late": late, "slow": slow} {
+	rows[1].LateP99Us = 2200 // half of it is the service's
+	rows[3].AcceptedPerSecond, rows[3].Dropped = 350, 70_000
+}
+
+func late(r *Report, rows []Row) {
+	paced(r, rows)
+	rows[1].LateP99Us = 2201
+}
+
+func slow(r *Report, rows []Row) {
+	paced(r, rows)
+	rows[1].AcceptedPerSecond = 14_000
+}
+
+// together are reports of one load each as one of several; the first says what all have in common.
+func together(connections []int, reports ...*Report) *Report {
+	r := *reports[0]
+	r.Loads = nil
+	for i, one := range reports {
+		r.Loads = append(r.Loads, Load{Connections: connections[i], Rows: one.Loads[0].Rows})
+	}
+	return &r
+}
+
+func TestTable(t *testing.T) {
+	ahead := sampleReport(asItIs)
+	for name, r := range map[string]*Report{
+		"ahead": ahead, "wrong": sampleReport(wrong), "behind": sampleReport(behind), "stopped": sampleReport(stopped),
+		"fewer": sampleReport(fewer), "alone": sampleReport(alone), "paced": sampleReport(paced), "late": sampleReport(late),
+		"slow":            sampleReport(slow),
+		"several":         together([]int{64, 256}, sampleReport(reversed), sampleReport(fewer)),
+		"several_mixed":   together([]int{8, 64, 1024}, sampleReport(behind), sampleReport(wrong), sampleReport(alone)),
+		"several_at_rate": together([]int{64, 256}, sampleReport(paced), sampleReport(late)),
+	} {
 		t.Run(name, func(t *testing.T) {
 			var page strings.Builder
 			require.NoError(t, r.WriteTable(&page))
 			compareGolden(t, filepath.Join("testdata", name+".golden"), page.String())
 		})
 	}
-	asJSON, err := json.MarshalIndent(report, "", "  ")
+	asJSON, err := json.MarshalIndent(ahead, "", "  ")
 	require.NoError(t, err)
 	compareGolden(t, filepath.Join("testdata", "report.json.golden"), string(asJSON)+"\n")
 }

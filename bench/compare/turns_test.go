@@ -53,7 +53,7 @@ func TestWhoGoesFirstChanges(t *testing.T) {
 	require.NoError(t, err)
 	went := make([]string, o.Rounds)
 	last := ""
-	for _, m := range regexp.MustCompile(`(?m)^(?:round (\d) of 4|(selling out) 30 units): (\w).*$`).FindAllStringSubmatch(said.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^4 connections, (?:round (\d) of 4|(selling out) 30 units): (\w).*$`).FindAllStringSubmatch(said.String(), -1) {
 		if m[2] != "" {
 			last += m[3]
 			continue
@@ -63,7 +63,7 @@ func TestWhoGoesFirstChanges(t *testing.T) {
 	assert.Equal(t, []string{"fabc", "acfb", "cbaf", "bfca"}, went)
 	assert.Equal(t, "abc", last)
 	listed := ""
-	for _, row := range report.Rows {
+	for _, row := range rows(t, &report) {
 		listed += row.Name[:1]
 		assert.Len(t, row.Rates, o.Rounds, row.Name)
 	}

@@ -20,14 +20,14 @@ type Plan struct {
 const (
 	DefaultConnections = 64
 	DefaultTimeout     = 5 * time.Second
+	MaxConnections     = 10_000
 
-	maxConnections = 10_000
-	maxRate        = 10_000_000
-	minRate        = 0.001
-	maxVisits      = 1_000_000_000_000
-	maxDuration    = 24 * time.Hour
-	maxSchedule    = 365 * maxDuration // of visits without a Duration
-	maxOps         = 16
+	maxRate     = 10_000_000
+	minRate     = 0.001
+	maxVisits   = 1_000_000_000_000
+	maxDuration = 24 * time.Hour
+	maxSchedule = 365 * maxDuration // of visits without a Duration
+	maxOps      = 16
 )
 
 func (p *Plan) withDefaults() Plan {
@@ -61,7 +61,7 @@ func (p *Plan) check() error {
 		fine bool
 		rule string
 	}{
-		{p.Connections >= 1 && p.Connections <= maxConnections, fmt.Sprintf("--connections %d: from 1 to %d", p.Connections, maxConnections)},
+		{p.Connections >= 1 && p.Connections <= MaxConnections, fmt.Sprintf("--connections %d: from 1 to %d", p.Connections, MaxConnections)},
 		{p.Rate == 0 || p.Rate >= minRate && p.Rate <= maxRate, fmt.Sprintf("--rate %g: from %g to %d a second", p.Rate, minRate, maxRate)},
 		{p.Warmup >= 0 && p.Warmup <= maxDuration, fmt.Sprintf("--warmup %s: from 0 to %s", p.Warmup, maxDuration)},
 		{p.Duration >= 0 && p.Duration <= maxDuration, fmt.Sprintf("--duration %s: up to %s", p.Duration, maxDuration)},

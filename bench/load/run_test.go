@@ -205,7 +205,7 @@ func TestVisitOfSeveralRequests(t *testing.T) {
 func TestPlansThatCannotBe(t *testing.T) {
 	for name, p := range map[string]Plan{
 		"no end":               {},
-		"too many connections": {Visits: 1, Connections: maxConnections + 1},
+		"too many connections": {Visits: 1, Connections: MaxConnections + 1},
 		"no connections":       {Visits: 1, Connections: -1},
 		"too fast":             {Visits: 1, Rate: maxRate * 2},
 		"too slow":             {Duration: time.Second, Rate: 1e-300},

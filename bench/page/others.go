@@ -14,13 +14,23 @@ func Failed(title string, err error) Section {
 	return Section{ID: title, Title: title, Verdict: "did not come to its end", Wrong: []string{err.Error()}}
 }
 
-// Compare shows the engine against its rivals.
-func Compare(r *compare.Report) Section {
+// Compare shows the engine against its rivals, a section a load.
+func Compare(r *compare.Report) []Section {
+	sections := make([]Section, 0, len(r.Loads))
+	for i := range r.Loads {
+		sections = append(sections, compareSection(r, &r.Loads[i]))
+	}
+	return sections
+}
+
+func compareSection(r *compare.Report, l *compare.Load) Section {
+	engine := l.Engine()
 	s := Section{
-		ID: "compare", Title: "compare", Lead: "the engine against what one would use instead, same servers, same run, same front",
-		Verdict: r.Verdict(),
+		ID: fmt.Sprintf("compare-%d", l.Connections), Title: fmt.Sprintf("compare, %d connections", l.Connections),
+		Lead:    "the engine against what one would use instead, same servers, same run, same front",
+		Verdict: r.Verdict(l), OK: engine.SoldExactly, Tiles: engineTiles(engine),
 		Facts: []Fact{
-			{"Connections", fmt.Sprint(r.Connections)},
+			{"Connections", fmt.Sprintf("%d, each with one request under way", l.Connections)},
 			{"Rounds", bench.Medians(r.Rounds) + " of " + trim(r.RoundSeconds) + " s each, in turn"},
 			{"Sold out", fmt.Sprintf("%s units by each", count(r.Units))},
 		},
@@ -30,19 +40,15 @@ func Compare(r *compare.Report) Section {
 		Footer: "The floor answers and does nothing: no system behind this front can be faster on this machine.",
 	}
 	fastest := 1.0
-	for i := range r.Rows {
-		fastest = math.Max(fastest, r.Rows[i].AcceptedPerSecond)
+	for i := range l.Rows {
+		fastest = math.Max(fastest, l.Rows[i].AcceptedPerSecond)
 	}
-	for i := range r.Rows {
-		row := &r.Rows[i]
+	for i := range l.Rows {
+		row := &l.Rows[i]
 		for _, wrong := range row.Wrong {
 			s.Wrong = append(s.Wrong, row.Name+": "+wrong)
 		}
 		table.Rows = append(table.Rows, compareRow(row, fastest))
-		if row.Role == compare.RoleEngine {
-			s.OK = row.SoldExactly
-			s.Tiles = engineTiles(row)
-		}
 	}
 	s.Tables = []Table{table}
 	return s

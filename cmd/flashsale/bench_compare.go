@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -23,8 +24,8 @@ type benchCompare struct {
 	hot
 
 	Fsync       string        `help:"With --dev: appendfsync of its Redis." enum:"always,everysec,no" default:"everysec"`
-	Connections int           `help:"Connections, each with one request under way." default:"64" positive:"yes"`
-	Rounds      int           `help:"How often each is measured, in turn; the medians count." default:"5" positive:"yes"`
+	Connections []int         `help:"Counts of connections, compared one after another; each connection has one request under way. Default: 64,256; with --rate 64." placeholder:"N,…" positive:"yes"`
+	Rounds      int           `help:"How often each is measured at each count, in turn; the medians count." default:"5" positive:"yes"`
 	Duration    time.Duration `help:"Of each round of each." default:"1500ms" positive:"yes"`
 	Rate        float64       `help:"Orders begun a second, on a schedule, to compare latencies. Default: as fast as the connections go." placeholder:"N" positive:"yes"`
 	Units       int64         `help:"What each has to sell out in the end." default:"300" positive:"yes"`
@@ -49,19 +50,24 @@ func (b *benchCompare) Run(ctx context.Context, parsed *kong.Context) (err error
 		defer func() { err = errors.Join(err, servers.Close()) }()
 		b.RedisURL, b.DatabaseURL = servers.redis.URL(), servers.postgres.DatabaseURL()
 	}
-	report, err := b.compare(ctx)
-	if len(report.Rows) == 0 {
+	report, err := b.compare(ctx, o)
+	return b.tell(os.Stdout, &report, err)
+}
+
+// tell writes what there is to report of a comparison that ended with err, and returns what the command ends with.
+func (b *benchCompare) tell(w io.Writer, report *compare.Report, err error) error {
+	if len(report.Loads) == 0 {
 		return err
 	}
 	if b.JSON {
-		out := json.NewEncoder(os.Stdout)
+		out := json.NewEncoder(w)
 		out.SetIndent("", "  ")
 		err = errors.Join(err, out.Encode(report))
 	} else {
-		err = errors.Join(err, report.WriteTable(os.Stdout))
+		err = errors.Join(err, report.WriteTable(w))
 	}
-	if err == nil && !report.Rows[1].SoldExactly {
-		err = errNotExact
+	if err == nil && !report.Exact() {
+		return errNotExact
 	}
 	return err
 }
@@ -71,7 +77,8 @@ func warnings() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err error) {
+// compare has all compete on the servers that are named, as the options say.
+func (b *benchCompare) compare(ctx context.Context, o compare.Options) (report compare.Report, err error) {
 	name := freshBenchName()
 	b.RedisPrefix = "bench-" + name
 	database, err := createDatabase(ctx, b.databaseURL(), "flashsale_bench_"+name)
@@ -93,7 +100,6 @@ func (b *benchCompare) compare(ctx context.Context) (report compare.Report, err 
 	drained := rival.NewDrained(client, b.RedisPrefix+":drained", postgres)
 	defer drained.Close()
 	b.DatabaseURL = database.url
-	o := b.options()
 	o.Engine, o.Rivals = &engineContender{stores: b.stores, hot: b.hot}, b.rivals(client, drained, postgres)
 	return compare.Run(ctx, o)
 }

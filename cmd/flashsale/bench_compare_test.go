@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,8 +26,10 @@ func TestBenchCompare(t *testing.T) {
 	var report compare.Report
 	require.NoError(t, json.Unmarshal(out, &report))
 
-	require.Len(t, report.Rows, 6)
-	for _, row := range report.Rows {
+	require.Len(t, report.Loads, 1)
+	require.Equal(t, 8, report.Loads[0].Connections)
+	require.Len(t, report.Loads[0].Rows, 6)
+	for _, row := range report.Loads[0].Rows {
 		require.Positive(t, row.AcceptedPerSecond, row.Name)
 		if !strings.HasPrefix(row.Name, "lock") { // its buyers are sent away after a second: a machine may stand still for that long
 			require.Zero(t, row.Failed, row.Name)
@@ -48,6 +51,36 @@ func TestBenchCompare(t *testing.T) {
 		(SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'rival'))`).Scan(&left, &tables))
 	require.Zero(t, left, "databases are left behind")
 	require.Zero(t, tables, "the database that was named is not written to")
+}
+
+// TestBenchCompareFailsAtAnyCount: one at which the engine sold exactly is no excuse for another.
+func TestBenchCompareFailsAtAnyCount(t *testing.T) {
+	at := func(connections int, exactly bool) compare.Load {
+		return compare.Load{Connections: connections, Rows: []compare.Row{{Name: "flashsale", Role: compare.RoleEngine, SoldExactly: exactly}}}
+	}
+	for name, tt := range map[string]struct {
+		loads []compare.Load
+		err   error // of the comparison
+		want  error
+	}{
+		"exact":          {[]compare.Load{at(64, true), at(256, true)}, nil, nil},
+		"not with one":   {[]compare.Load{at(64, false)}, nil, errNotExact},
+		"not with first": {[]compare.Load{at(64, false), at(256, true)}, nil, errNotExact},
+		"not with last":  {[]compare.Load{at(64, true), at(256, false)}, nil, errNotExact},
+		"broke off":      {[]compare.Load{at(64, true), at(256, false)}, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
+		"did not begin":  {nil, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, asJSON := range []bool{false, true} {
+				var out strings.Builder
+				err := (&benchCompare{JSON: asJSON}).tell(&out, &compare.Report{Rounds: 5, Loads: tt.loads}, tt.err)
+				require.ErrorIs(t, err, tt.want)
+				for _, load := range tt.loads {
+					require.Contains(t, out.String(), strconv.Itoa(load.Connections), "what there is is told")
+				}
+			}
+		})
+	}
 }
 
 func TestPrivateServers(t *testing.T) {

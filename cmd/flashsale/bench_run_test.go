@@ -42,6 +42,7 @@ func TestBenchRefusesNumbersThatSayNothing(t *testing.T) {
 		{"run", "--hold-seconds=0"},
 		{"run", "--duration=0s"},
 		{"compare", "--rounds=0"},
+		{"compare", "--connections=64,0"},
 		{"compare", "--rate=0"},
 		{"compare", "--units=0"},
 		{"redis", "--rounds=0"},
@@ -106,7 +107,8 @@ func TestBenchWithoutASaleReportsNone(t *testing.T) {
 func TestBenchRefusesNumbersBeforeAnythingIsStarted(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--rounds 500: from 1 to 100":                {"compare", "--dev", "--rounds=500"},
-		"--connections 20000: from 1 to 10000":       {"compare", "--dev", "--connections=20000"},
+		"--connections 20000: from 1 to 10000":       {"compare", "--dev", "--connections=64,20000"},
+		"64,8,64: 64 is there twice, each count may": {"compare", "--dev", "--connections=64,8,64"},
 		"--duration 20m0s: up to 10m0s":              {"compare", "--dev", "--duration=20m"},
 		"--rate 1e+09: from 0.001 to 10000000":       {"compare", "--redis-host=192.0.2.1", "--rate=1e9"},
 		"--rounds 101: from 1 to 100":                {"redis", "--dev", "--rounds=101"},

@@ -63,10 +63,10 @@ func TestBenchTour(t *testing.T) {
 	tour.Dir, tour.Env, tour.Stderr = dir, append(stores.env(), "PATH="+os.Getenv("PATH")), os.Stderr
 	out, err := tour.Output()
 	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "all 10 parts passed")
+	require.Contains(t, string(out), "all 11 parts passed")
 	shown, err := os.ReadFile(filepath.Join(dir, "results", "report.html"))
 	require.NoError(t, err)
-	for _, part := range []string{"all 10 parts passed", "sold exactly: 200 of 200", "sustained, at half the rate", "compare", "batches of"} {
+	for _, part := range []string{"all 11 parts passed", "sold exactly: 200 of 200", "sustained, at half the rate", "compare, 64 connections", "compare, 256 connections", "batches of"} {
 		require.Contains(t, string(shown), part)
 	}
 	var report tourReport
@@ -78,6 +78,7 @@ func TestBenchTour(t *testing.T) {
 		require.True(t, report.Sales[i].Proven, report.Sales[i].Scenario)
 	}
 	require.Positive(t, report.Sales[2].Settings.Rate)
+	require.Len(t, report.Compare.Loads, 2)
 	require.Contains(t, report.Environment.Redis, "Redis ")
 	require.Contains(t, report.Environment.Postgres, "Postgres ")
 }
