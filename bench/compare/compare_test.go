@@ -40,6 +40,8 @@ type fronted struct {
 	// isShut sells nothing: whoever is not told that it is overloaded is told that all is sold.
 	isShut bool
 	open   atomic.Int64
+	// crowds are how many connections each of its shops had, once it was shut.
+	crowds []int64
 }
 
 func (f *fronted) Name() string { return f.name }
@@ -50,7 +52,7 @@ func (f *fronted) Open(context.Context) (Shop, error) {
 		return nil, err
 	}
 	s := &frontedShop{fronted: f, url: "http://" + ln.Addr().String(), ended: make(chan error, 1)}
-	s.server = &fasthttp.Server{Handler: s.answer, CloseOnShutdown: true}
+	s.server = &fasthttp.Server{Handler: s.answer, CloseOnShutdown: true, ConnState: s.count}
 	go func() { s.ended <- s.server.Serve(ln) }()
 	f.open.Add(1)
 	return s, nil
@@ -61,6 +63,13 @@ type frontedShop struct {
 	url    string
 	server *fasthttp.Server
 	ended  chan error
+	crowd  atomic.Int64
+}
+
+func (s *frontedShop) count(_ net.Conn, state fasthttp.ConnState) {
+	if state == fasthttp.StateNew {
+		s.crowd.Add(1)
+	}
 }
 
 func (s *frontedShop) URL() string { return s.url }
@@ -75,7 +84,9 @@ func (s *frontedShop) Books(ctx context.Context, product string) (rival.Books, e
 
 func (s *frontedShop) Close() error {
 	s.open.Add(-1)
-	return errors.Join(s.server.Shutdown(), <-s.ended)
+	err := errors.Join(s.server.Shutdown(), <-s.ended)
+	s.crowds = append(s.crowds, s.crowd.Load())
+	return err
 }
 
 var ids atomic.Int64
@@ -229,7 +240,8 @@ func TestCompareSeveralCrowds(t *testing.T) {
 		}
 		return b
 	}
-	o := small(breaks, &fronted{Rival: newScript(t), name: "honest"})
+	honest := &fronted{Rival: newScript(t), name: "honest"}
+	o := small(breaks, honest)
 	o.Connections, o.Out = []int{4, 2}, &said
 	report, err := Run(t.Context(), o)
 	require.NoError(t, err)
@@ -249,6 +261,11 @@ func TestCompareSeveralCrowds(t *testing.T) {
 	assert.True(t, report.Loads[0].Engine().SoldExactly, report.Loads[0].Engine().Wrong)
 	assert.Equal(t, []string{"1 left and 30 sold of 30"}, report.Loads[1].Engine().Wrong)
 	assert.False(t, report.Exact(), "not with the last crowd")
+	require.Len(t, honest.crowds, 6, "twice in rounds, once to be sold out, with each crowd")
+	for i, most := range []int64{4, 4, 4, 2, 2, 2} {
+		assert.Positive(t, honest.crowds[i])
+		assert.LessOrEqual(t, honest.crowds[i], most)
+	}
 }
 
 // TestFloorSellsNothing asks it for its books, which it has none of.
@@ -356,11 +373,11 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"--connections 1,2,3,4,5,6,7,8,9: 9 counts, at most 8":               {Engine: who, Connections: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Run(t.Context(), o)
-			require.ErrorContains(t, err, name)
 			if o.Engine != nil {
 				require.ErrorContains(t, o.Check(), name)
 			}
+			_, err := Run(t.Context(), o)
+			require.ErrorContains(t, err, name)
 		})
 	}
 	require.NoError(t, (&Options{}).Check())
