@@ -48,8 +48,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 // several is true where loads have to be told apart.
 func (r *Report) several() bool { return len(r.Loads) > 1 }
 
-// verdicts are a line a load: with everybody in it where there is one, else with whom the engine is least ahead of. What was wrong
-// is below.
+// verdicts are a line a load, the short one where there are several. What was wrong is below.
 func (r *Report) verdicts(page *strings.Builder) {
 	widest := 0
 	for i := range r.Loads {
@@ -58,7 +57,7 @@ func (r *Report) verdicts(page *strings.Builder) {
 	for i := range r.Loads {
 		l := &r.Loads[i]
 		if r.several() {
-			fmt.Fprintf(page, "%*d connections: %s\n", widest, l.Connections, r.verdict(l, closest))
+			fmt.Fprintf(page, "%*d connections: %s\n", widest, l.Connections, r.shortVerdict(l))
 		} else {
 			fmt.Fprintln(page, r.Verdict(l))
 		}

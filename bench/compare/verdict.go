@@ -7,11 +7,33 @@ import (
 	"flashsale/bench"
 )
 
-// Verdict says in one line how the engine did at one of the report's loads.
-func (r *Report) Verdict(l *Load) string { return r.verdict(l, everybody) }
+// Verdict says in one line how the engine did at one of the report's loads, beside each rival.
+func (r *Report) Verdict(l *Load) string {
+	return r.verdict(l, func(*Row) bool { return true })
+}
 
-// verdict names of the rivals those that are chosen.
-func (r *Report) verdict(l *Load, choose func([]*Row) []*Row) string {
+// shortVerdict says it beside those rivals alone that the engine is least ahead of at any load: at all loads beside the same.
+func (r *Report) shortVerdict(l *Load) string {
+	closest := make(map[string]bool)
+	for i := range r.Loads {
+		if row := r.Loads[i].closest(); row != nil {
+			closest[row.Name] = true
+		}
+	}
+	return r.verdict(l, func(row *Row) bool { return closest[row.Name] })
+}
+
+// closest is the rival that the engine is least ahead of; nil = none sold anything.
+func (l *Load) closest() (least *Row) {
+	for i := range l.Rows {
+		if row := &l.Rows[i]; row.compared() && (least == nil || row.EngineTimes < least.EngineTimes) {
+			least = row
+		}
+	}
+	return least
+}
+
+func (r *Report) verdict(l *Load, named func(*Row) bool) string {
 	engine := l.Engine()
 	switch {
 	case !engine.SoldExactly:
@@ -19,26 +41,13 @@ func (r *Report) verdict(l *Load, choose func([]*Row) []*Row) string {
 	case r.Rate > 0:
 		return r.verdictOnLatency(engine)
 	}
-	return l.verdictOnRate(choose)
+	return l.verdictOnRate(named)
 }
 
-func everybody(rivals []*Row) []*Row { return rivals }
-
-// closest are the one that the engine is least ahead of; none if there is none.
-func closest(rivals []*Row) []*Row {
-	var least []*Row
-	for _, row := range rivals {
-		if len(least) == 0 || row.EngineTimes < least[0].EngineTimes {
-			least = []*Row{row}
-		}
-	}
-	return least
-}
-
-// verdictOnRate compares with the rivals that sold, and says by how much with those that are chosen.
-func (l *Load) verdictOnRate(choose func([]*Row) []*Row) string {
-	var sold []*Row
-	behind, rivals := 0, 0
+// verdictOnRate compares with the rivals that sold, and says by how much with those that are to be named.
+func (l *Load) verdictOnRate(named func(*Row) bool) string {
+	var times []string
+	behind, sold, rivals := 0, 0, 0
 	for i := range l.Rows {
 		row := &l.Rows[i]
 		if row.Role != RoleRival {
@@ -48,22 +57,21 @@ func (l *Load) verdictOnRate(choose func([]*Row) []*Row) string {
 		if !row.compared() {
 			continue
 		}
-		sold = append(sold, row)
+		sold++
+		if named(row) {
+			times = append(times, fmt.Sprintf("%s × %s", figure(row.EngineTimes), row.Name))
+		}
 		if row.EngineTimes <= 1 {
 			behind++
 		}
 	}
-	var times []string
-	for _, row := range choose(sold) {
-		times = append(times, fmt.Sprintf("%s × %s", figure(row.EngineTimes), row.Name))
-	}
 	switch said := strings.Join(times, ", "); {
-	case len(sold) == 0:
+	case sold == 0:
 		return "the engine sold exactly; there is no rival that sold anything to compare it with"
 	case behind > 0:
-		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, len(sold), said)
-	case len(sold) < rivals:
-		return fmt.Sprintf("the engine is ahead of the %d of %d that sold: %s", len(sold), rivals, said)
+		return fmt.Sprintf("the engine is behind %d of %d: %s", behind, sold, said)
+	case sold < rivals:
+		return fmt.Sprintf("the engine is ahead of the %d of %d that sold: %s", sold, rivals, said)
 	default:
 		return "the engine is ahead of all: " + said
 	}
