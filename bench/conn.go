@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"cmp"
+	"context"
+	"net"
 	"strings"
 	"time"
 
@@ -31,15 +34,17 @@ type conn struct {
 	parser  fastjson.Parser
 }
 
-func newConn(t *load.Target, timeout time.Duration, token string) *conn {
-	uri := fasthttp.AcquireURI()
-	defer fasthttp.ReleaseURI(uri)
-	_ = uri.Parse(nil, []byte(t.Base)) // ParseTarget has read it already
-	isTLS := string(uri.Scheme()) == "https"
+// newConn returns one that dials when it is asked; not any more once ctx has ended.
+func newConn(ctx context.Context, t *load.Target, timeout time.Duration, token string) *conn {
+	addr, isTLS := t.Addr()
 	return &conn{
 		host: &fasthttp.HostClient{
-			Addr: fasthttp.AddMissingPort(string(uri.Host()), isTLS), IsTLS: isTLS, Name: "flashsale-bench",
-			DialDualStack: true, MaxConns: 1, MaxIdleConnDuration: idleConnection, MaxResponseBodySize: maxAnswer,
+			Addr: addr, IsTLS: isTLS, Name: "flashsale-bench",
+			// A handshake of its own would wait for ever for a server that says nothing.
+			DialTimeout: func(_ string, within time.Duration) (net.Conn, error) {
+				return t.Dial(ctx, cmp.Or(within, timeout))
+			},
+			MaxConns: 1, MaxIdleConnDuration: idleConnection, MaxResponseBodySize: maxAnswer,
 		},
 		base: t.Base, timeout: timeout, token: token, request: &fasthttp.Request{}, answer: &fasthttp.Response{},
 	}
@@ -47,8 +52,9 @@ func newConn(t *load.Target, timeout time.Duration, token string) *conn {
 
 // reply is what the server said.
 type reply struct {
-	status int
-	doc    *fastjson.Value // nil where the body is no JSON
+	status   int
+	doc      *fastjson.Value // nil where the body is no JSON
+	location string          // of an answer that sends elsewhere
 }
 
 // text returns a string member of the document, in memory of its own; "" where there is none.
@@ -88,7 +94,11 @@ func (c *conn) send(path, token string) (reply, error) {
 	if err != nil {
 		doc = nil
 	}
-	return reply{status: c.answer.StatusCode(), doc: doc}, nil
+	r := reply{status: c.answer.StatusCode(), doc: doc}
+	if fasthttp.StatusCodeIsRedirect(r.status) {
+		r.location = string(c.answer.Header.Peek(fasthttp.HeaderLocation))
+	}
+	return r, nil
 }
 
 // nextPage returns the query of the page after the one that was answered last, and whether there is one (RFC 8288).

@@ -22,7 +22,7 @@ func TestFloor(t *testing.T) {
 
 	where, err := load.ParseTarget("http://" + ln.Addr().String())
 	require.NoError(t, err)
-	c := newConn(&where, 10*time.Second, "")
+	c := newConn(t.Context(), &where, 10*time.Second, "")
 	defer c.close()
 
 	placed, err := c.post("/orders", []byte("anything"), "")

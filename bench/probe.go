@@ -23,7 +23,7 @@ func (s *sale) probe() error {
 	}
 	answer, err := s.provers[0].post("/orders", body, s.Token)
 	if err != nil {
-		return fmt.Errorf("POST /orders: %w", err)
+		return fmt.Errorf("POST %s/orders: %w", s.target.Base, err)
 	}
 	switch answer.status {
 	case fasthttp.StatusBadRequest, fasthttp.StatusUnauthorized, fasthttp.StatusForbidden:

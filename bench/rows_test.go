@@ -69,7 +69,7 @@ func saleOf(t *testing.T, damage string) *sale {
 		_, err = db.Exec(t.Context(), statement)
 		require.NoError(t, err)
 	}
-	s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
+	s, err := newSale(t.Context(), Options{Target: "http://127.0.0.1:1", Product: "shoe", DatabaseURL: url})
 	require.NoError(t, err)
 	return s
 }
@@ -109,7 +109,7 @@ func TestRowsBeyondThoseThatAreKept(t *testing.T) {
 }
 
 func TestRowsDifferWhereAnyPartDoes(t *testing.T) {
-	s, err := newSale(Options{Target: "http://127.0.0.1:1", Product: "shoe", Products: 2, DatabaseURL: "postgres://"})
+	s, err := newSale(t.Context(), Options{Target: "http://127.0.0.1:1", Product: "shoe", Products: 2, DatabaseURL: "postgres://"})
 	require.NoError(t, err)
 	id, told := []byte("order-1"), order{product: 1, buyer: 12, want: statusExpired}
 	want := s.book.row(id, &told)

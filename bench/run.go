@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ const (
 // Run from making products or from reading the stock, or ctx's error; the report then holds what was counted so far and is
 // not Proven. Run ends at most one request's Timeout after ctx.
 func Run(ctx context.Context, o Options) (Report, error) { //nolint:gocritic // once a run
-	s, err := newSale(o)
+	s, err := newSale(ctx, o)
 	if err != nil {
 		return Report{}, err
 	}
@@ -82,7 +83,7 @@ type sale struct {
 // decisions is how many equal chances there are for what a visitor does: halves, thirds and tenths can be made of them.
 const decisions = 30
 
-func newSale(o Options) (*sale, error) { //nolint:gocritic // once a run
+func newSale(ctx context.Context, o Options) (*sale, error) { //nolint:gocritic // once a run
 	full, scenario, err := o.complete()
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func newSale(o Options) (*sale, error) { //nolint:gocritic // once a run
 	s.products = s.productIDs()
 	s.book = newBook(&s.Options, s.products)
 	for range min(s.Connections, maxProvers) {
-		s.provers = append(s.provers, newConn(&s.target, s.Timeout, s.Token))
+		s.provers = append(s.provers, newConn(ctx, &s.target, s.Timeout, s.Token))
 	}
 	return s, nil
 }
@@ -133,7 +134,7 @@ func (s *sale) run(ctx context.Context) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	watch := s.watch()
+	watch := s.watch(ctx)
 	shown := showProgress(s.Out, s.Scenario, attack.Progress, s.Visits, s.Warmup+s.Duration)
 	begun := time.Now()
 	result, err := attack.Do(ctx)
@@ -219,7 +220,10 @@ func expect(r reply, status int, what string) error {
 		return nil
 	}
 	said := strings.TrimSpace(r.text("code") + " " + r.text("detail"))
-	if said == "" {
+	switch {
+	case r.location != "":
+		said = "to " + strconv.Quote(r.location) + ": give --target as it is at the end of the redirects"
+	case said == "":
 		said = fmt.Sprintf("where %d was to come", status)
 	}
 	return fmt.Errorf("%s: status %d %s", what, r.status, said) //nolint:err113 // nothing to match

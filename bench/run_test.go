@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
-
-	"flashsale/bench/load"
 )
 
 // small is a sale of 20 units to 50 buyers.
@@ -137,11 +136,38 @@ func TestRushWithoutAServer(t *testing.T) {
 	assert.False(t, report.Begun())
 }
 
-// TestRushOverIPv6: what is not measured goes over both families, too.
-func TestRushOverIPv6(t *testing.T) {
-	target, err := load.ParseTarget("http://[::1]:3000")
+// TestRushAtASilentServer: what is not measured is bounded by the timeout, too, and so is a handshake.
+func TestRushAtASilentServer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	assert.True(t, newConn(&target, time.Second, "").host.DialDualStack)
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			time.AfterFunc(10*time.Second, func() { _ = c.Close() }) // who still waits then hears another end
+		}
+	}()
+	for _, scheme := range []string{"http://", "https://"} {
+		o := small(scheme + ln.Addr().String())
+		o.Timeout = 50 * time.Millisecond
+		report, err := Run(t.Context(), o)
+		require.ErrorContains(t, err, "POST "+o.Target+"/orders: ")
+		require.ErrorContains(t, err, "timeout")
+		assert.False(t, report.Begun())
+	}
+}
+
+// TestRushThatIsSentElsewhere: nothing is followed, for a POST would become something else on the way.
+func TestRushThatIsSentElsewhere(t *testing.T) {
+	s := &shop{answer: func(_ *shop, ctx *fasthttp.RequestCtx) bool {
+		ctx.Redirect("https://shop.example"+string(ctx.Path()), 301)
+		return true
+	}}
+	_, err := Run(t.Context(), small(s.open(t)))
+	require.ErrorContains(t, err, `status 301 to "https://shop.example/`)
 }
 
 func TestRushEndsWithItsContext(t *testing.T) {

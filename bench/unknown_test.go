@@ -287,7 +287,7 @@ func TestUnknownEndOfAHold(t *testing.T) {
 
 // TestDoubtsAreBounded, and what is beyond stays within its own bounds: an order that was placed is no more than one.
 func TestDoubtsAreBounded(t *testing.T) {
-	s, err := newSale(Options{Target: "http://127.0.0.1:1"})
+	s, err := newSale(t.Context(), Options{Target: "http://127.0.0.1:1"})
 	require.NoError(t, err)
 	s.book.unsure = make([]order, maxUnsure-1)
 	s.book.doubt(order{})

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -39,9 +40,9 @@ type watcher struct {
 	ended   chan struct{}
 }
 
-func (s *sale) watch() *watcher {
+func (s *sale) watch(ctx context.Context) *watcher {
 	w := &watcher{
-		sale: s, conn: newConn(&s.target, s.Timeout, s.Token),
+		sale: s, conn: newConn(ctx, &s.target, s.Timeout, s.Token),
 		end: make(chan struct{}), ended: make(chan struct{}),
 	}
 	w.first()

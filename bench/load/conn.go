@@ -52,9 +52,7 @@ func (c *conn) connect(ctx context.Context) error {
 	if c.net != nil {
 		return nil
 	}
-	dialling, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	made, err := c.target.dial(dialling)
+	made, err := c.target.Dial(ctx, c.timeout)
 	if err != nil {
 		return &notSent{err}
 	}

@@ -185,6 +185,9 @@ func TestTargets(t *testing.T) {
 		"http://shop/":             {Base: "http://shop", addr: "shop:80", host: "shop"},
 		"https://shop/api/v1/":     {Base: "https://shop/api/v1", addr: "shop:443", host: "shop", path: "/api/v1", isTLS: true},
 		"http://[::1]:3000/api/v1": {Base: "http://[::1]:3000/api/v1", addr: "[::1]:3000", host: "[::1]:3000", path: "/api/v1"},
+		"http://[fe80::1%25eth0]:3000/a%25b": {
+			Base: "http://[fe80::1]:3000/a%25b", addr: "[fe80::1%eth0]:3000", host: "[fe80::1]:3000", path: "/a%25b",
+		},
 	}
 	for raw, want := range tests {
 		t.Run(raw, func(t *testing.T) {

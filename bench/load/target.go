@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // ErrOptions is what is wrapped where the load was asked for something that it can't do.
@@ -18,7 +19,7 @@ type Target struct {
 	Base string // URL without a slash at the end
 
 	addr  string // host:port
-	host  string // for the header of that name
+	host  string // for the header of that name, as in Base: without the zone of an IPv6 address, which is this machine's own
 	path  string // of the base
 	isTLS bool
 }
@@ -40,17 +41,32 @@ func ParseTarget(raw string) (Target, error) {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
+	host := u.Host
+	if address, zone, zoned := strings.Cut(u.Hostname(), "%"); zoned {
+		host = strings.Replace(u.Host, address+"%"+zone, address, 1)
+	}
 	return Target{
-		Base: u.Scheme + "://" + u.Host + path,
-		addr: net.JoinHostPort(u.Hostname(), port), host: u.Host, path: path, isTLS: u.Scheme == "https",
+		Base: u.Scheme + "://" + host + path,
+		addr: net.JoinHostPort(u.Hostname(), port), host: host, path: path, isTLS: u.Scheme == "https",
 	}, nil
 }
 
-func (t *Target) dial(ctx context.Context) (net.Conn, error) {
+// Addr returns host:port, and whether TLS is spoken there.
+func (t *Target) Addr() (hostPort string, isTLS bool) { return t.addr, t.isTLS }
+
+// Dial makes a connection, its TLS handshake included, within the timeout.
+func (t *Target) Dial(ctx context.Context, timeout time.Duration) (made net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	if t.isTLS {
-		return (&tls.Dialer{}).DialContext(ctx, "tcp", t.addr) //nolint:wrapcheck // counted by its cause
+		made, err = (&tls.Dialer{}).DialContext(ctx, "tcp", t.addr)
+	} else {
+		made, err = (&net.Dialer{}).DialContext(ctx, "tcp", t.addr)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", t.addr) //nolint:wrapcheck // counted by its cause
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() { // a handshake's says context, a connection's I/O
+		err = errTimeout
+	}
+	return made, err //nolint:wrapcheck // counted by its cause
 }
 
 // Head returns a request's first line and headers up to its length, for [AppendJSON] and [AppendEmpty]. Headers are whole
