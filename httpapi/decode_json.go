@@ -22,8 +22,11 @@ func repeatedField(name string) *engine.Error { return wrongField(name, "appears
 
 func missingField(name string) *engine.Error { return engine.Invalid(name, "is missing") }
 
-// wrongField copies the name, which may lie in memory that is used again.
+// wrongField copies the name, which may lie in memory that is used again. One that is empty is named by its quotes.
 func wrongField(name, what string) *engine.Error {
+	if name == "" {
+		name = `""`
+	}
 	if len(name) > maxFieldShown {
 		name = name[:maxFieldShown] + "…"
 	}

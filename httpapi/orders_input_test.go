@@ -36,6 +36,7 @@ func TestPostOrderRefusesBadInput(t *testing.T) {
 		"a durability of its own":   {`{"productId":"p","userId":"u","quantity":1,"durability":"safe"}`, "durability", "fast, replicated or ledger"},
 		"durability null":           {`{"productId":"p","userId":"u","quantity":1,"durability":null}`, "durability", "fast, replicated or ledger"},
 		"durability twice":          {`{"productId":"p","userId":"u","quantity":1,"durability":"fast","durability":"fast"}`, "durability", "twice"},
+		"field without a name":      {`{"":1,"productId":"p","userId":"u","quantity":1}`, `""`, `"" is not a field`},
 		"field in other letters":    {`{"productID":"p","userId":"u","quantity":1}`, "productID", "not a field"},
 		"repeated field":            {`{"productId":"p","userId":"u","quantity":1,"quantity":2}`, "quantity", "twice"},
 		"repeated by escape":        {`{"productId":"p","userId":"u","quantity":1,"quantit\u0079":2}`, "quantity", "twice"},
