@@ -34,6 +34,7 @@ type Report struct {
 	RequestsPerSecond float64    `json:"requestsPerSecond"` // of all operations
 	Seconds           float64    `json:"seconds"`           // measured
 	Late              *Lateness  `json:"late,omitempty"`    // of an open loop
+	Stolen            float64    `json:"stolen"`            // share of the bench's machine's CPU time that its host gave to others
 
 	WarmupSeconds float64     `json:"warmupSeconds"`
 	SlotSeconds   float64     `json:"slotSeconds"`
@@ -124,7 +125,7 @@ func (r *Report) count(result *load.Result, s *sale) {
 	if len(result.Ops) == 0 {
 		return
 	}
-	r.Seconds, r.WarmupSeconds = result.Seconds, result.WarmupSeconds
+	r.Seconds, r.WarmupSeconds, r.Stolen = result.Seconds, result.WarmupSeconds, result.Stolen
 	r.SlotSeconds, r.Slots = result.SlotSeconds, result.Slots
 	requests := int64(0)
 	answered := result.Ops[0].AnsweredUs()

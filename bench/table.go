@@ -133,6 +133,9 @@ func (r *Report) caption() string {
 	if late := r.Overrun(); late != "" {
 		lines = append(lines, "the schedule was not kept, "+late+": "+r.remedy())
 	}
+	if stolen := StolenNote(r.Stolen); stolen != "" {
+		lines = append(lines, stolen)
+	}
 	lines = append(append(lines, r.Explained()...), r.stockLine(), r.ledgerLine())
 	if r.Found+r.untold() > 0 {
 		lines = append(lines, fmt.Sprintf("without an outcome at first: %s turned out to be placed, %s can't be told",

@@ -52,7 +52,8 @@ func TestTables(t *testing.T) {
 	open.Settings.Rate, open.Late = 20_000, &Lateness{Latency: Latency{P50Us: 60, P99Us: 900}, Visits: 4997, Dropped: 3}
 	quiet.Error, quiet.Details = "no order was accepted: 400 invalid_request 100 (no replica)", map[string]string{"400 invalid_request": "no replica"}
 	saturated := open
-	saturated.LookedUp, saturated.Durable = 500, 500
+	saturated.LookedUp, saturated.Durable, saturated.Stolen = 500, 500, 0.144
+	open.Stolen = 0.019 // not worth a word
 	saturated.Late = &Lateness{Latency: Latency{P50Us: 600, P99Us: 900}, Visits: 4900, Dropped: 1234}
 	untold := sampleReport()
 	untold.Unresolved, untold.Undecided, untold.Proven, untold.Checked = 1, 2, false, true

@@ -177,6 +177,7 @@ type entry struct {
 type round struct {
 	perSecond    float64 // accepted
 	p50Us, p99Us int64
+	stolen       float64
 	lateUs       int64 // by how much orders were begun late, at p99, where there is a schedule
 }
 
@@ -219,7 +220,7 @@ func (c *comparison) round(ctx context.Context, e *entry, product string) error 
 	e.dropped += result.Dropped
 	e.rounds = append(e.rounds, round{
 		perSecond: result.PerSecond(op.Counts.Accepted), p50Us: quantile(op.AcceptedUs, 50), p99Us: quantile(op.AcceptedUs, 99),
-		lateUs: quantile(result.LateUs, 99),
+		lateUs: quantile(result.LateUs, 99), stolen: result.Stolen,
 	})
 	return nil
 }

@@ -425,6 +425,8 @@ func fewer(_ *Report, rows []Row) {
 // reversed: the rival that is listed last comes closest.
 func reversed(_ *Report, rows []Row) { rows[2].EngineTimes, rows[3].EngineTimes = 114.3, 1.6 }
 
+func stolen(r *Report, _ []Row) { r.Loads[0].Stolen = 0.144 }
+
 func alone(r *Report, rows []Row) { r.Loads[0].Rows = rows[:2] }
 
 func paced(r *Report, rows []Row) {
@@ -451,7 +453,7 @@ func together(connections []int, reports ...*Report) *Report {
 	r := *reports[0]
 	r.Loads = nil
 	for i, one := range reports {
-		r.Loads = append(r.Loads, Load{Connections: connections[i], Rows: one.Loads[0].Rows})
+		r.Loads = append(r.Loads, Load{Connections: connections[i], Stolen: one.Loads[0].Stolen, Rows: one.Loads[0].Rows})
 	}
 	return &r
 }
@@ -461,9 +463,10 @@ func TestTable(t *testing.T) {
 	for name, r := range map[string]*Report{
 		"ahead": ahead, "wrong": sampleReport(wrong), "behind": sampleReport(behind), "stopped": sampleReport(stopped),
 		"fewer": sampleReport(fewer), "alone": sampleReport(alone), "paced": sampleReport(paced), "late": sampleReport(late),
-		"slow":            sampleReport(slow),
+		"slow": sampleReport(slow), "stolen": sampleReport(stolen),
 		"several":         together([]int{64, 256}, sampleReport(reversed), sampleReport(fewer)),
 		"several_mixed":   together([]int{8, 64, 1024}, sampleReport(behind), sampleReport(wrong), sampleReport(alone)),
+		"several_stolen":  together([]int{64, 256}, sampleReport(asItIs), sampleReport(stolen)),
 		"several_at_rate": together([]int{64, 256}, sampleReport(paced), sampleReport(late)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -486,4 +489,10 @@ func compareGolden(t *testing.T, path, got string) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err, "write it with -update")
 	assert.Equal(t, string(want), got)
+}
+
+func TestStolenTimeIsThatOfAllRounds(t *testing.T) {
+	c := comparison{entries: []*entry{{rounds: []round{{stolen: 0.1}, {stolen: 0.2}}}, {rounds: []round{{stolen: 0.3}}}}}
+	require.InDelta(t, 0.2, c.stolen(), 1e-9)
+	require.Zero(t, (&comparison{entries: []*entry{{}}}).stolen(), "none was measured")
 }

@@ -13,8 +13,9 @@ type Report struct {
 
 // Load is what came of one count of connections: the floor, the engine, the rivals. Figures are medians over the rounds.
 type Load struct {
-	Connections int   `json:"connections"`
-	Rows        []Row `json:"rows"`
+	Connections int     `json:"connections"`
+	Stolen      float64 `json:"stolen"` // share of this machine's CPU time in the rounds that its host gave to others
+	Rows        []Row   `json:"rows"`
 }
 
 // Row is one contender. A ratio is the median of the rounds' ratios; 0 where there is none.
@@ -66,7 +67,7 @@ func (l *Load) Engine() *Row {
 }
 
 func (c *comparison) load() Load {
-	l := Load{Connections: c.connections}
+	l := Load{Connections: c.connections, Stolen: c.stolen()}
 	for i, e := range c.entries {
 		row := Row{
 			Name: e.contender.Name(), Role: roleOf(i), Failed: e.failed, SoldExactly: e.soldOut && len(e.wrong) == 0,
@@ -113,6 +114,18 @@ func medianRatio(of, to []float64) float64 {
 		}
 	}
 	return median(ratios)
+}
+
+// stolen is the mean over all rounds, for they are of the same length.
+func (c *comparison) stolen() float64 {
+	sum, rounds := 0.0, 0
+	for _, e := range c.entries {
+		for _, r := range e.rounds {
+			sum += r.stolen
+			rounds++
+		}
+	}
+	return sum / float64(max(1, rounds))
 }
 
 func median(values []float64) float64 {

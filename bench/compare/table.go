@@ -34,6 +34,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for i := range r.Loads {
 		l := &r.Loads[i]
 		fmt.Fprintf(&page, "\n%s\n", r.figures(l))
+		if stolen := bench.StolenNote(l.Stolen); stolen != "" {
+			fmt.Fprintln(&page, stolen)
+		}
 		if i == 0 {
 			page.WriteString(r.notes())
 		}

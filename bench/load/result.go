@@ -81,6 +81,10 @@ type Result struct {
 	// warm-up; else empty.
 	LateUs *hdrhistogram.Histogram
 
+	// Stolen is the share of this machine's CPU time, from the first visit to the last answer, that its host gave to others: of a
+	// virtual machine that had work to do and did not run. 0 where the kernel does not say.
+	Stolen float64
+
 	WarmupSeconds float64
 	SlotSeconds   float64 // length of a Slot
 	Slots         []Slot  // from the beginning, warm-up included; the last may be cut short

@@ -69,10 +69,12 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	r.started.Store(true)
 	release := context.AfterFunc(ctx, func() { r.stopped.Store(true) })
 	defer release()
-	watched := r.watchTimeouts()
+	watched, begin := r.watchTimeouts(), machineTimeNow()
 	r.sendAll(ctx)
+	end := machineTimeNow()
 	watched()
 	result := r.result()
+	result.Stolen = end.stolenSince(begin)
 	if err := ctx.Err(); err != nil {
 		return result, fmt.Errorf("load: %w", err)
 	}

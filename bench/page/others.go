@@ -35,6 +35,7 @@ func compareSection(r *compare.Report, l *compare.Load) Section {
 			{"Sold out", fmt.Sprintf("%s units by each", count(r.Units))},
 		},
 	}
+	s.Facts = append(s.Facts, stolenFacts(l.Stolen)...)
 	table := Table{
 		Head:   []string{"", "sold exactly", "p50", "p99", "engine is", "of the floor", "accepted/s"},
 		Footer: "The floor answers and does nothing: no system behind this front can be faster on this machine.",

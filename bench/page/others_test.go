@@ -43,5 +43,9 @@ func TestPageOfAComparison(t *testing.T) {
 	assert.Contains(t, text, "1 of 2 parts failed")
 	assert.Equal(t, 1, strings.Count(text, "flashsale: 7 left and 4 sold of 10"))
 
+	const note = "Host the host gave 14 % of the CPU time of this virtual machine to others"
+	assert.NotContains(t, text, note)
+	r.Loads[0].Stolen = 0.14
+	assert.Contains(t, plain(render(t, Compare(r)...)), note)
 	assert.Empty(t, Compare(&compare.Report{}), "of a comparison that did not begin")
 }

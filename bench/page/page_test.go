@@ -123,11 +123,12 @@ func TestPageOfWhatIsNotKnown(t *testing.T) {
 	r := sampleReport()
 	r.Proven, r.Error, r.LagAtEnd, r.Stock = false, "stock of demo: connection refused", bench.Moment{}, bench.Stock{}
 	r.Details = map[string]string{"503 overloaded": "the queue is full"}
-	r.Late.Dropped = 4000
+	r.Late.Dropped, r.Stolen = 4000, 0.3
 	text := plain(render(t, Sale(r)))
 	for _, want := range []string{
 		"NOT PROVEN: stock of demo: connection refused", "503 overloaded: the queue is full", "ledger behind – not known",
 		"the schedule was not kept: 4,000 of 8,000 visits were dropped", "begun late by 4,000 2,000",
+		"Host the host gave 30 % of",
 	} {
 		assert.Contains(t, text, want)
 	}

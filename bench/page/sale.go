@@ -117,7 +117,16 @@ func saleFacts(r *bench.Report) []Fact {
 	if s.HoldSeconds > 0 {
 		facts = append(facts, Fact{"Holds", fmt.Sprintf("%d s", s.HoldSeconds)})
 	}
-	return facts
+	return append(facts, stolenFacts(r.Stolen)...)
+}
+
+// stolenFacts are there where enough was stolen to matter.
+func stolenFacts(share float64) []Fact {
+	note := bench.StolenNote(share)
+	if note == "" {
+		return nil
+	}
+	return []Fact{{"Host", note}}
 }
 
 func orWords(n int64, none string) string {

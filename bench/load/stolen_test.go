@@ -1,0 +1,24 @@
+package load
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStolenTime(t *testing.T) {
+	begin := parseMachineTime([]byte("cpu  100 10 50 800 20 5 5 10 70 0\n"))
+	require.Equal(t, machineTime{all: 1000, stolen: 10}, begin, "guests are counted once")
+	end := parseMachineTime([]byte("cpu  130 10 60 840 20 5 5 30 90 0\n"))
+	require.InDelta(t, 0.2, end.stolenSince(begin), 1e-9)
+	require.Zero(t, begin.stolenSince(begin), "no time has passed")
+	require.Zero(t, begin.stolenSince(end), "the clock went back")
+
+	for _, other := range []string{"", "cpu\n", "cpu0 1 2 3 4 5 6 7 8\n", "cpu 1 2 3 4 5 6 7\n", "cpu 1 2 3 4 5 6 7 x\n"} {
+		require.Zero(t, parseMachineTime([]byte(other)), other)
+	}
+	if runtime.GOOS == "linux" {
+		require.Positive(t, machineTimeNow().all)
+	}
+}
