@@ -16,17 +16,19 @@ var errNotRewritten = errors.New("the append-only file was not written anew; the
 
 // EnsureRewrite returns once the server has written its append-only file anew since it was started: a file that was torn by
 // a crash can split a script's effects at the restart after the next (measured on Redis 7.0.15). One rewrite does for all
-// partitions of a server, for as long as it runs; a replica that was promoted has had its own when it came in step. It does
-// nothing where there is no such file.
+// partitions of a server, for as long as it runs; a replica that was promoted has had its own when it came in step. One that
+// is under way is waited for. It does nothing where there is no such file.
 func (l *Link) EnsureRewrite(ctx context.Context) error {
 	for asked := false; ; {
 		info, err := l.info(ctx, "persistence")
 		switch {
 		case err != nil:
 			return err
-		case infoField(info, "aof_enabled") != "1" || rewritten(info):
+		case infoField(info, "aof_enabled") != "1":
 			return nil
-		case rewriting(info):
+		case rewriting(info): // also after another: a file that was started at run time is there at the end of it
+		case rewritten(info):
+			return nil
 		case asked:
 			return errNotRewritten
 		default:

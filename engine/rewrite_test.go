@@ -3,7 +3,8 @@ package engine
 import (
 	"context"
 	"os"
-	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/redis/rueidis"
@@ -89,25 +90,49 @@ func TestOneRewriteDoesForAllPartitionsUntilTheServerIsStartedAnew(t *testing.T)
 			require.NoError(t, f.ensureAll(t.Context()))
 			f.requireRewrites(t, "1")
 		}
+		require.NoError(t, f.do(t, "CONFIG", "RESETSTAT").Error())
+		require.NoError(t, f.ensureAll(t.Context()))
+		f.requireRewrites(t, "0")
 		f.restart(t)
 	}
 }
 
 func TestARewriteThatFailedDoesForNobody(t *testing.T) {
 	f := newFiled(t)
-	require.NoError(t, f.do(t, "SET", "key", "value").Error())
-	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "60000000").Error()) // µs a key, of a rewrite too
-	outcome := make(chan error, 1)
-	go func() { outcome <- f.ensure(t.Context(), 0) }()
-	eventually(t, "the rewrite to begin", func() bool { return infoField(f.info(t), "aof_rewrite_in_progress") == "1" })
-	server, err := f.do(t, "INFO", "server").ToString()
+	file, err := f.AppendOnlyFile()
 	require.NoError(t, err)
-	require.NoError(t, exec.CommandContext(t.Context(), "pkill", "-KILL", "-P", infoField(server, "process_id")).Run())
-	require.ErrorIs(t, <-outcome, errNotRewritten)
-
-	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "0").Error())
+	// What is to become of a rewrite can't be put where a folder is that has something in it.
+	next := strings.Replace(file, ".1.incr.aof", ".2.base.rdb", 1)
+	require.NotEqual(t, file, next)
+	require.NoError(t, os.MkdirAll(filepath.Join(next, "in the way"), 0o755))
+	for range 2 {
+		require.ErrorIs(t, f.ensure(t.Context(), 0), errNotRewritten)
+	}
+	require.NoError(t, os.RemoveAll(next))
 	require.NoError(t, f.ensure(t.Context(), 0))
 	require.Equal(t, "ok", infoField(f.info(t), "aof_last_bgrewrite_status"))
+}
+
+// A server that starts its file at run time, as a replica does at the end of each full sync, writes none until a rewrite has
+// ended, whatever it has rewritten before: what it sold until then a crash would take back.
+func TestAFileThatIsStartedAnewIsWaitedFor(t *testing.T) {
+	f := newFiled(t)
+	require.NoError(t, f.ensure(t.Context(), 0))
+	require.NoError(t, f.do(t, "SET", "key", "value").Error())
+	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "60000000").Error()) // µs a key: a rewrite waits for a save
+	require.NoError(t, f.do(t, "BGSAVE").Error())
+	require.NoError(t, f.do(t, "CONFIG", "SET", "appendonly", "no").Error())
+	require.NoError(t, f.ensure(t.Context(), 0), "there is no file")
+	require.NoError(t, f.do(t, "CONFIG", "SET", "appendonly", "yes").Error())
+	require.Equal(t, "1", infoField(f.info(t), "aof_rewrite_scheduled"))
+	short, cancel := context.WithTimeout(t.Context(), 20*rewritePoll)
+	defer cancel()
+	require.ErrorIs(t, f.ensure(short, 0), context.DeadlineExceeded)
+
+	require.NoError(t, f.do(t, "CONFIG", "SET", "rdb-key-save-delay", "0").Error())
+	require.NoError(t, f.do(t, "FLUSHALL").Error()) // ends the save
+	require.NoError(t, f.ensure(t.Context(), 0))
+	f.requireRewrites(t, "2")
 }
 
 // Promise 6: a script counts twice, and the end of the file is torn before the second is whole.
