@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -19,6 +20,7 @@ type Link struct {
 	release   func()
 	anchor    string // a key of the partition
 	reply     time.Duration
+	unwritten *atomic.Bool // whether the server could not write its append-only file anew
 }
 
 // linkReplyTimeout bounds every question that is not meant to block.
@@ -29,7 +31,7 @@ func (e *Engine) Connect(ctx context.Context, partition int) (*Link, error) {
 	client, release := e.client.Dedicate()
 	l := &Link{
 		partition: partition, client: client, release: release, reply: linkReplyTimeout,
-		anchor: anchorKey(e.config.Prefix, partition),
+		anchor: anchorKey(e.config.Prefix, partition), unwritten: &e.partitions[partition].unwritten,
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.reply)
 	defer cancel()

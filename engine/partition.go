@@ -26,6 +26,8 @@ type partition struct {
 	fenced         *lane[*Reservation] // the lanes of mode replicated, so that a slow replica stalls nobody else
 	fencedSettling *lane[*Transition]
 
+	unwritten atomic.Bool // its server could not write its append-only file anew, when this process asked for it last
+
 	fault    atomic.Pointer[fault] // why the last batch failed; nil = it did not
 	failedAt atomic.Int64          // when the last one did, on the monotonic clock, in ns
 	alarm    chan struct{}         // has a token when a script was refused or an answer was lost
@@ -73,6 +75,10 @@ func (p *partition) hear(v *view, guard Guard) {
 	}
 	if guard != GuardOK {
 		p.raise()
+		return
+	}
+	if p.unwritten.Load() { // another process has brought it in line
+		p.unwritten.Store(false)
 	}
 }
 
@@ -196,6 +202,9 @@ func (e *Engine) State(partition int) PartitionState {
 		Partition: partition, Epoch: v.Epoch, Open: v.guard == GuardOK, Reason: guardReasons[v.guard],
 		Status: guardStatuses[v.guard], Backlog: p.backlog(), Entries: p.entriesBehind(v), Queued: p.queued(), Watermark: p.watermark.get(),
 		Lag: p.lagNow(),
+	}
+	if p.unwritten.Load() && !s.Open {
+		s.Reason = unwrittenReason
 	}
 	if e.unfit.Load() && s.Open {
 		s.Reason = unfitReason

@@ -14,11 +14,22 @@ const rewritePoll = 5 * time.Millisecond
 // errNotRewritten is what EnsureRewrite returns where the server could not write its file anew.
 var errNotRewritten = errors.New("the append-only file was not written anew; the server's log says why")
 
+// unwrittenReason is what the state of a partition says that waits for it.
+const unwrittenReason = "Redis was started and could not write its append-only file anew: its own log says why"
+
 // EnsureRewrite returns once the server has written its append-only file anew since it was started: a file that was torn by
 // a crash can split a script's effects at the restart after the next (measured on Redis 7.0.15). One rewrite does for all
 // partitions of a server, for as long as it runs; a replica that was promoted has had its own when it came in step. One that
 // is under way is waited for. It does nothing where there is no such file.
 func (l *Link) EnsureRewrite(ctx context.Context) error {
+	err := l.ensureRewrite(ctx)
+	if err == nil || errors.Is(err, errNotRewritten) { // anything else says nothing about the file
+		l.unwritten.Store(err != nil)
+	}
+	return err
+}
+
+func (l *Link) ensureRewrite(ctx context.Context) error {
 	for asked := false; ; {
 		info, err := l.info(ctx, "persistence")
 		switch {

@@ -107,10 +107,22 @@ func TestARewriteThatFailedDoesForNobody(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(next, "in the way"), 0o755))
 	for range 2 {
 		require.ErrorIs(t, f.ensure(t.Context(), 0), errNotRewritten)
+		require.Equal(t, unwrittenReason, f.engine.State(0).Reason)
 	}
 	require.NoError(t, os.RemoveAll(next))
 	require.NoError(t, f.ensure(t.Context(), 0))
 	require.Equal(t, "ok", infoField(f.info(t), "aof_last_bgrewrite_status"))
+	require.Equal(t, guardReasons[GuardMissing], f.engine.State(0).Reason)
+}
+
+// What kept one process from opening a partition is of no interest once another has opened it.
+func TestARewriteThatFailedIsForgottenWhereThePartitionSells(t *testing.T) {
+	p := newPartition(0)
+	p.unwritten.Store(true)
+	p.hear(p.view.Load(), GuardClosed)
+	require.True(t, p.unwritten.Load())
+	p.hear(p.view.Load(), GuardOK)
+	require.False(t, p.unwritten.Load())
 }
 
 // A server that starts its file at run time, as a replica does at the end of each full sync, writes none until a rewrite has
