@@ -177,8 +177,8 @@ type entry struct {
 type round struct {
 	perSecond    float64 // accepted
 	p50Us, p99Us int64
-	stolen       float64
-	lateUs       int64 // by how much orders were begun late, at p99, where there is a schedule
+	lateUs       int64   // by how much orders were begun late, at p99, where there is a schedule
+	stolen       float64 // as load.Result has it
 }
 
 func (c *comparison) run(ctx context.Context) error {
@@ -216,13 +216,17 @@ func (c *comparison) round(ctx context.Context, e *entry, product string) error 
 	if err != nil {
 		return err
 	}
-	op := &result.Ops[0]
 	e.dropped += result.Dropped
-	e.rounds = append(e.rounds, round{
+	e.rounds = append(e.rounds, newRound(&result))
+	return nil
+}
+
+func newRound(result *load.Result) round {
+	op := &result.Ops[0]
+	return round{
 		perSecond: result.PerSecond(op.Counts.Accepted), p50Us: quantile(op.AcceptedUs, 50), p99Us: quantile(op.AcceptedUs, 99),
 		lateUs: quantile(result.LateUs, 99), stolen: result.Stolen,
-	})
-	return nil
+	}
 }
 
 func quantile(h *hdrhistogram.Histogram, q float64) int64 {

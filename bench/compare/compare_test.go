@@ -490,9 +490,3 @@ func compareGolden(t *testing.T, path, got string) {
 	require.NoError(t, err, "write it with -update")
 	assert.Equal(t, string(want), got)
 }
-
-func TestStolenTimeIsThatOfAllRounds(t *testing.T) {
-	c := comparison{entries: []*entry{{rounds: []round{{stolen: 0.1}, {stolen: 0.2}}}, {rounds: []round{{stolen: 0.3}}}}}
-	require.InDelta(t, 0.2, c.stolen(), 1e-9)
-	require.Zero(t, (&comparison{entries: []*entry{{}}}).stolen(), "none was measured")
-}
