@@ -64,10 +64,14 @@ func rewriting(info string) bool {
 	return infoField(info, "aof_rewrite_in_progress") == "1" || infoField(info, "aof_rewrite_scheduled") == "1"
 }
 
+// beginRewrite asks for one. Where the server can't even begin it, as without room for a file, that is errNotRewritten, too.
 func (l *Link) beginRewrite(ctx context.Context) error {
 	err := l.client.Do(ctx, l.client.B().Bgrewriteaof().Build()).Error()
-	if err != nil && !strings.Contains(err.Error(), "already in progress") { // by another partition's link
-		return fmt.Errorf("rewrite the append-only file: %w", err)
+	switch {
+	case err == nil || strings.Contains(err.Error(), "already in progress"): // by another partition's link
+		return nil
+	case strings.HasPrefix(err.Error(), "Can't execute"):
+		return errNotRewritten
 	}
-	return nil
+	return fmt.Errorf("rewrite the append-only file: %w", err)
 }

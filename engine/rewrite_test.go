@@ -97,22 +97,26 @@ func TestOneRewriteDoesForAllPartitionsUntilTheServerIsStartedAnew(t *testing.T)
 	}
 }
 
+// A folder is where a rewrite wants to put a file: in the way of its end, and of its beginning.
 func TestARewriteThatFailedDoesForNobody(t *testing.T) {
-	f := newFiled(t)
-	file, err := f.AppendOnlyFile()
-	require.NoError(t, err)
-	// What is to become of a rewrite can't be put where a folder is that has something in it.
-	next := strings.Replace(file, ".1.incr.aof", ".2.base.rdb", 1)
-	require.NotEqual(t, file, next)
-	require.NoError(t, os.MkdirAll(filepath.Join(next, "in the way"), 0o755))
-	for range 2 {
-		require.ErrorIs(t, f.ensure(t.Context(), 0), errNotRewritten)
-		require.Equal(t, unwrittenReason, f.engine.State(0).Reason)
+	for _, wanted := range []string{".2.base.rdb", ".2.incr.aof"} {
+		t.Run(wanted, func(t *testing.T) {
+			f := newFiled(t)
+			file, err := f.AppendOnlyFile()
+			require.NoError(t, err)
+			inTheWay := strings.Replace(file, ".1.incr.aof", wanted, 1)
+			require.NotEqual(t, file, inTheWay)
+			require.NoError(t, os.MkdirAll(filepath.Join(inTheWay, "full"), 0o755))
+			for range 2 {
+				require.ErrorIs(t, f.ensure(t.Context(), 0), errNotRewritten)
+				require.Equal(t, unwrittenReason, f.engine.State(0).Reason)
+			}
+			require.NoError(t, os.RemoveAll(inTheWay))
+			require.NoError(t, f.ensure(t.Context(), 0))
+			require.Equal(t, "ok", infoField(f.info(t), "aof_last_bgrewrite_status"))
+			require.Equal(t, guardReasons[GuardMissing], f.engine.State(0).Reason)
+		})
 	}
-	require.NoError(t, os.RemoveAll(next))
-	require.NoError(t, f.ensure(t.Context(), 0))
-	require.Equal(t, "ok", infoField(f.info(t), "aof_last_bgrewrite_status"))
-	require.Equal(t, guardReasons[GuardMissing], f.engine.State(0).Reason)
 }
 
 // What kept one process from opening a partition is of no interest once another has opened it.
