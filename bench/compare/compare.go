@@ -191,7 +191,10 @@ func (c *comparison) run(ctx context.Context) error {
 			}
 		}
 	}
-	for i, e := range c.entries[1:] {
+	for i, e := range c.entries {
+		if e.isFloor {
+			continue
+		}
 		c.say("selling out %d units: %s", c.Units, e.contender.Name())
 		if err := c.sellOut(ctx, e, c.product(i, "last")); err != nil {
 			return fmt.Errorf("%s: %w", e.contender.Name(), err)
