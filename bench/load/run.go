@@ -26,6 +26,7 @@ type Run struct {
 	clock clock
 	conns []*conn
 	do    []Script
+	spent func() machineTime // what the machine has spent, for Result.Stolen
 
 	started atomic.Bool  // from when on the clock may be read by others
 	begun   atomic.Int64 // visits
@@ -36,7 +37,7 @@ type Run struct {
 // New prepares a run; nothing is sent yet. newScript is called once for each connection, numbered from 0. An error wraps
 // [ErrOptions].
 func New(target Target, plan Plan, newScript func(connection int) Script) (*Run, error) {
-	r := &Run{plan: plan.withDefaults()}
+	r := &Run{plan: plan.withDefaults(), spent: machineTimeNow}
 	if err := r.plan.check(); err != nil {
 		return nil, err
 	}
@@ -69,9 +70,9 @@ func (r *Run) Do(ctx context.Context) (Result, error) {
 	r.started.Store(true)
 	release := context.AfterFunc(ctx, func() { r.stopped.Store(true) })
 	defer release()
-	watched, begin := r.watchTimeouts(), machineTimeNow()
+	watched, begin := r.watchTimeouts(), r.spent()
 	r.sendAll(ctx)
-	end := machineTimeNow()
+	end := r.spent()
 	watched()
 	result := r.result()
 	result.Stolen = end.stolenSince(begin)

@@ -2,9 +2,11 @@ package load
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 )
 
 func TestStolenTime(t *testing.T) {
@@ -21,4 +23,22 @@ func TestStolenTime(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		require.Positive(t, machineTimeNow().all)
 	}
+}
+
+// TestARunSaysWhatWasStolenFromItsBeginningToItsEnd: each answer takes a hundred ticks of the machine, and 20 of them are stolen.
+func TestARunSaysWhatWasStolenFromItsBeginningToItsEnd(t *testing.T) {
+	var answered atomic.Uint64
+	target := serve(t, func(ctx *fasthttp.RequestCtx) {
+		answered.Add(1)
+		accept(ctx)
+	})
+	r, err := New(target, Plan{Connections: 2, Visits: 50}, maker(t, &target, Orders{}).Script)
+	require.NoError(t, err)
+	r.spent = func() machineTime {
+		n := answered.Load()
+		return machineTime{all: 5000 + 100*n, stolen: 2000 + 20*n}
+	}
+	result, err := r.Do(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, 0.2, result.Stolen, 1e-9)
 }

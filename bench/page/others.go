@@ -37,7 +37,7 @@ func compareSection(r *compare.Report, l *compare.Load) Section {
 	}
 	s.Facts = append(s.Facts, stolenFacts(l.Stolen)...)
 	table := Table{
-		Head:   []string{"", "sold exactly", "p50", "p99", "engine is", "of the floor", "accepted/s"},
+		Head:   []string{"", "engine is", "sold exactly", "p50", "p99", "of the floor", "accepted/s"},
 		Footer: "The floor answers and does nothing: no system behind this front can be faster on this machine.",
 	}
 	fastest := 1.0
@@ -67,7 +67,7 @@ func compareRow(row *compare.Row, fastest float64) Row {
 	p99, p99Unit := duration(row.P99Us)
 	shown := Row{
 		Cells: []string{
-			row.Name, exact, p50 + " " + p50Unit, p99 + " " + p99Unit, times, trim(row.OfFloor), count(int64(row.AcceptedPerSecond + 0.5)),
+			row.Name, times, exact, p50 + " " + p50Unit, p99 + " " + p99Unit, trim(row.OfFloor), count(int64(row.AcceptedPerSecond + 0.5)),
 		},
 		Bar: math.Max(0.5, 100*row.AcceptedPerSecond/fastest), Class: "rival",
 	}
