@@ -93,6 +93,7 @@ func TestTheDashboardInABrowser(t *testing.T) {
 	b.awaitText(`.product[data-id="console"] .state`, "^sold out$")
 	p.order("console", "carl")
 	b.awaitText("#refusals", "sold out")
+	b.requireRoom()
 	b.requireQuiet(storeAway)
 
 	b.admin(p)
@@ -107,6 +108,21 @@ func TestTheDashboardInABrowser(t *testing.T) {
 	p.order("lamp", "somebody")
 	b.awaitText("#t-total", "^1 since")
 	b.requireQuiet("WebSocket connection to .* failed", "net::ERR_CONNECTION_REFUSED", "status of 503") // away, then starting
+}
+
+// requireRoom fails where a figure of a rush does not fit its tile, on a phone, a tablet, a laptop or a wall.
+func (b *browser) requireRoom() {
+	b.t.Helper()
+	for _, width := range []int64{360, 641, 1024, 1201, 1280, 1440, 1920, 3840} {
+		b.do(chromedp.EmulateViewport(width, 1000))
+		for _, figure := range []string{"99,999", "888.8K"} {
+			wide := b.eval(`[...document.querySelectorAll(".tile p")].filter((p) => {
+				p.querySelector("b").textContent = "` + figure + `";
+				return p.scrollWidth > p.clientWidth;
+			}).map((p) => p.innerText).join()`)
+			require.Empty(b.t, wide, "%s at a width of %d", figure, width)
+		}
+	}
 }
 
 // admin signs in, changes a product, and signs out, by mouse and by keyboard.
