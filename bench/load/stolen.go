@@ -24,27 +24,22 @@ func machineTimeNow() machineTime {
 	return parseMachineTime(line)
 }
 
-// Of the line "cpu" of /proc/stat (proc_stat(5)): user, nice, system, idle, iowait, irq, softirq, steal. What follows are guests
-// of this machine, whose time is in the first two.
-const (
-	stealColumn = 8
-	lastColumn  = stealColumn
-)
+// stealColumn is the last that counts of the line "cpu" of /proc/stat (proc_stat(5)): user, nice, system, idle, iowait, irq, softirq,
+// steal. What follows are guests of this machine, whose time is in the first two.
+const stealColumn = 8
 
 func parseMachineTime(line []byte) (t machineTime) {
 	columns := bytes.Fields(line)
-	if len(columns) <= lastColumn || string(columns[0]) != "cpu" {
+	if len(columns) <= stealColumn || string(columns[0]) != "cpu" {
 		return machineTime{}
 	}
-	for i, column := range columns[1 : lastColumn+1] {
+	for _, column := range columns[1 : stealColumn+1] {
 		ticks, err := strconv.ParseUint(string(column), 10, 64)
 		if err != nil {
 			return machineTime{}
 		}
 		t.all += ticks
-		if i+1 == stealColumn {
-			t.stolen = ticks
-		}
+		t.stolen = ticks // in the end
 	}
 	return t
 }

@@ -42,8 +42,8 @@ func ParseTarget(raw string) (Target, error) {
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	host := u.Host
-	if address, zone, zoned := strings.Cut(u.Hostname(), "%"); zoned {
-		host = strings.Replace(u.Host, address+"%"+zone, address, 1)
+	if _, zone, zoned := strings.Cut(u.Hostname(), "%"); zoned {
+		host = strings.Replace(host, "%"+zone, "", 1)
 	}
 	return Target{
 		Base: u.Scheme + "://" + host + path,
